@@ -1,0 +1,242 @@
+//! Typed errors: every failure has a stable code, a place and, where there is one, a next step.
+
+mod code;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use code::Code;
+
+/// The result of everything in Transom that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, where, and what to do.
+///
+/// `Display` gives the whole story, several lines where there is a remote traceback. The parts can be read one by one.
+/// An error is cheap to clone, so one cause can be given to each of the callers that it concerns.
+///
+/// ```
+/// use transom::{Code, Error};
+/// let error = Error::new(Code::WrongLength, "the result has 9 rows for 10").with_function("plus_one").with_batch(3).with_rows(196_608..262_144);
+/// assert_eq!(error.code().id(), "TRN-4001");
+/// assert!(error.to_string().contains("plus_one"));
+/// ```
+#[derive(Clone)]
+pub struct Error {
+    // Boxed behind an Arc: a Result<T> in hot paths should not carry two hundred bytes.
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    code: Code,
+    message: String,
+    function: Option<String>,
+    batch: Option<u64>,
+    rows: Option<Range<u64>>,
+    worker: Option<String>,
+    remote: Option<Remote>,
+    output: Vec<String>,
+    stack: Option<String>,
+    hint: Option<String>,
+}
+
+/// An exception that a function raised in a worker, as text: nothing of the worker's is ever unpickled in the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// The exception's type, such as `ValueError`.
+    pub kind: String,
+    /// Its message, capped.
+    pub message: String,
+    /// The traceback, cut to the user's frames and capped.
+    pub traceback: String,
+}
+
+impl Error {
+    /// An error with its code and one sentence.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                code,
+                message: message.into(),
+                function: None,
+                batch: None,
+                rows: None,
+                worker: None,
+                remote: None,
+                output: Vec::new(),
+                stack: None,
+                hint: None,
+            }),
+        }
+    }
+
+    /// An error of the operating system, with what was being done.
+    pub fn system(code: Code, doing: &str, error: impl fmt::Display) -> Self {
+        Self::new(code, format!("{doing}: {error}"))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.inner));
+        self
+    }
+
+    /// Names the function, unless one is named already: the first that knew is right.
+    pub fn with_function(self, name: impl Into<String>) -> Self {
+        self.change(|inner| _ = inner.function.get_or_insert(name.into()))
+    }
+
+    /// Says which batch of its stream it was, counted from 0.
+    pub fn with_batch(self, batch: u64) -> Self {
+        self.change(|inner| _ = inner.batch.get_or_insert(batch))
+    }
+
+    /// Says which rows of the stream were concerned, counted from 0.
+    pub fn with_rows(self, rows: Range<u64>) -> Self {
+        self.change(|inner| _ = inner.rows.get_or_insert(rows))
+    }
+
+    /// Replaces the rows, where a narrower answer is known.
+    pub fn narrowed_to_rows(self, rows: Range<u64>) -> Self {
+        self.change(|inner| inner.rows = Some(rows))
+    }
+
+    /// Describes the worker: language, number, process, age.
+    pub fn with_worker(self, worker: impl Into<String>) -> Self {
+        self.change(|inner| _ = inner.worker.get_or_insert(worker.into()))
+    }
+
+    /// Adds the exception that the function raised.
+    pub fn with_remote(self, remote: Remote) -> Self {
+        self.change(|inner| inner.remote = Some(remote))
+    }
+
+    /// Adds the last lines that the worker printed.
+    pub fn with_output(self, lines: Vec<String>) -> Self {
+        self.change(|inner| inner.output = lines)
+    }
+
+    /// Adds the stack that the worker wrote when it died.
+    pub fn with_stack(self, stack: impl Into<String>) -> Self {
+        let stack = stack.into();
+        self.change(|inner| inner.stack = (!stack.is_empty()).then_some(stack))
+    }
+
+    /// Says what to do next.
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        self.change(|inner| inner.hint = Some(hint.into()))
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        self.inner.code
+    }
+
+    /// One sentence: what happened, without the place.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// The function concerned.
+    pub fn function(&self) -> Option<&str> {
+        self.inner.function.as_deref()
+    }
+
+    /// The batch concerned, counted from 0 in its stream.
+    pub fn batch(&self) -> Option<u64> {
+        self.inner.batch
+    }
+
+    /// The rows concerned, counted from 0 in the stream.
+    pub fn rows(&self) -> Option<Range<u64>> {
+        self.inner.rows.clone()
+    }
+
+    /// The worker concerned, in words.
+    pub fn worker(&self) -> Option<&str> {
+        self.inner.worker.as_deref()
+    }
+
+    /// The exception that the function raised.
+    pub fn remote(&self) -> Option<&Remote> {
+        self.inner.remote.as_ref()
+    }
+
+    /// The last lines that the worker printed.
+    pub fn output(&self) -> &[String] {
+        &self.inner.output
+    }
+
+    /// The stack that the worker wrote when it died.
+    pub fn stack(&self) -> Option<&str> {
+        self.inner.stack.as_deref()
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    fn place(&self) -> String {
+        let inner = &self.inner;
+        let mut parts = Vec::new();
+        if let Some(function) = &inner.function {
+            parts.push(format!("function `{function}`"));
+        }
+        if let Some(batch) = inner.batch {
+            parts.push(format!("batch {batch}"));
+        }
+        match &inner.rows {
+            Some(rows) if rows.end == rows.start + 1 => parts.push(format!("row {}", rows.start)),
+            Some(rows) => parts.push(format!("rows {}..{}", rows.start, rows.end)),
+            None => {}
+        }
+        if let Some(worker) = &inner.worker {
+            parts.push(worker.clone());
+        }
+        parts.join(", ")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.inner;
+        write!(f, "{} {}: {}", inner.code.id(), inner.code.name(), inner.message)?;
+        let place = self.place();
+        if !place.is_empty() {
+            write!(f, "\n  in {place}")?;
+        }
+        if let Some(remote) = &inner.remote {
+            indented(f, "", remote.traceback.lines())?;
+        }
+        if let Some(stack) = &inner.stack {
+            indented(f, "stack:", stack.lines())?;
+        }
+        if !inner.output.is_empty() {
+            indented(f, "last lines of its output:", inner.output.iter().map(String::as_str))?;
+        }
+        if let Some(hint) = &inner.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+fn indented<'a>(f: &mut fmt::Formatter<'_>, title: &str, lines: impl Iterator<Item = &'a str>) -> fmt::Result {
+    if !title.is_empty() {
+        write!(f, "\n  {title}")?;
+    }
+    for line in lines {
+        write!(f, "\n    {line}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,183 @@
+//! What a function is: a name, a source, a kind, a signature and policies. Knows nothing of workers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use crate::failure::{Code, Error, Result};
+
+/// How a function sees data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Arrays in, one array of the same length out.
+    Scalar,
+    /// The values of one row in, one value out.
+    Row,
+    /// An iterator of record batches in, an iterator of record batches out.
+    Batches,
+}
+
+/// Where a worker finds a function.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A name in a source file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The name in it.
+        name: String,
+    },
+    /// A name in an importable module.
+    Module {
+        /// The module, with dots.
+        module: String,
+        /// The name in it.
+        name: String,
+    },
+    /// The function itself, as the language's own serialised form (cloudpickle for Python). Goes from host to worker only.
+    Pickle {
+        /// The name, for messages.
+        name: String,
+        /// The bytes.
+        bytes: Arc<[u8]>,
+    },
+}
+
+/// A user-defined function: where it is, and how it is to be run.
+///
+/// ```
+/// use std::time::Duration;
+/// use transom::Function;
+/// let function = Function::python("udfs.py:plus_one")?.with_deadline(Duration::from_secs(10));
+/// assert_eq!(function.name(), "plus_one");
+/// # Ok::<(), transom::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Function {
+    pub(crate) source: Source,
+    pub(crate) import_path: Vec<String>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) retries: u32,
+}
+
+impl Function {
+    /// A Python function by reference: `path/file.py:name` or `package.module:name`.
+    ///
+    /// # Errors
+    /// `BAD_OPTION` where the text has no such form.
+    pub fn python(reference: &str) -> Result<Self> {
+        let bad = || {
+            Error::new(Code::BadOption, format!("`{reference}` does not name a function"))
+                .with_hint("write `path/file.py:name` or `package.module:name`")
+        };
+        let (place, name) = reference.rsplit_once(':').ok_or_else(bad)?;
+        if place.is_empty() || name.is_empty() {
+            return Err(bad());
+        }
+        let name = name.to_owned();
+        let source = if place.ends_with(".py") || place.contains('/') {
+            // Workers may run in another folder, so the path is made whole where it is meant.
+            let path =
+                std::path::absolute(place).map_err(|error| Error::system(Code::FunctionNotFound, "cannot resolve the function's file", error))?;
+            Source::File { path, name }
+        } else {
+            Source::Module { module: place.to_owned(), name }
+        };
+        Ok(Self::new(source))
+    }
+
+    /// A Python function as cloudpickle's bytes.
+    pub fn pickled(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::new(Source::Pickle { name: name.into(), bytes: bytes.into() })
+    }
+
+    fn new(source: Source) -> Self {
+        Self { source, import_path: Vec::new(), deadline: None, retries: 0 }
+    }
+
+    /// Folders in which the worker looks for modules, besides its interpreter's own.
+    pub fn with_import_path(mut self, folders: impl IntoIterator<Item = String>) -> Self {
+        self.import_path = folders.into_iter().collect();
+        self
+    }
+
+    /// The longest that one batch may take before its worker is ended; overrules the pool's.
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// How often a batch is tried again after its worker died. Only for functions that may run twice on the same rows; 0 by default.
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The function's name.
+    pub fn name(&self) -> &str {
+        match &self.source {
+            Source::File { name, .. } | Source::Module { name, .. } | Source::Pickle { name, .. } => name,
+        }
+    }
+}
+
+/// What a function takes and gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signature {
+    /// The name; the result column of scalar and row functions bears it.
+    pub name: String,
+    /// How it sees data.
+    pub kind: Kind,
+    /// The parameters, in order; none for batches functions.
+    pub parameters: Vec<Parameter>,
+    /// Whether it takes any number of columns more.
+    pub variadic: bool,
+    /// The schema of the results: one field for scalar and row functions. `None` where only the first result tells.
+    pub returns: Option<SchemaRef>,
+}
+
+/// One parameter of a scalar or row function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// The one Arrow type that it takes, where it takes only one.
+    pub data_type: Option<DataType>,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+impl Signature {
+    /// The schema of results whose type is only known from the first: one nullable field named after the function.
+    pub(crate) fn result_schema(&self, data_type: &DataType) -> SchemaRef {
+        match &self.returns {
+            Some(schema) => schema.clone(),
+            None => Arc::new(Schema::new(vec![Field::new(&self.name, data_type.clone(), true)])),
+        }
+    }
+
+    /// The signature in words, such as `price(a, b, *more)`.
+    pub fn describe(&self) -> String {
+        let mut names: Vec<String> = self.parameters.iter().map(|parameter| parameter.name.clone()).collect();
+        if self.variadic {
+            names.push("*columns".to_owned());
+        }
+        format!("{}({})", self.name, names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_files_or_modules() {
+        assert!(matches!(Function::python("a/b.py:f").unwrap().source, Source::File { path, name } if path.is_absolute() && name == "f"));
+        assert!(matches!(Function::python("a.b:f").unwrap().source, Source::Module { module, .. } if module == "a.b"));
+        for bad in ["f", ":f", "a.py:", ""] {
+            assert_eq!(Function::python(bad).unwrap_err().code(), Code::BadOption, "{bad}");
+        }
+    }
+}

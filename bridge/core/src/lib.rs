@@ -1,0 +1,15 @@
+//! Transom runs user-defined functions over Arrow record batches in worker processes: isolated like a process, as cheap as a call.
+//!
+//! Batches cross through sealed shared memory, described by pointer-free descriptors, with no serialisation. A function that
+//! crashes, hangs or lies about its result becomes an [`Error`] in the host, and nothing else.
+//!
+//! The rooms are a ladder; each knows only those under it: [`memory`], [`exchange`], [`link`], [`worker`], [`pool`]; beside them
+//! [`function`] (what a function is) and [`failure`] (typed errors). `docs/architecture.md` has the picture.
+#![cfg(target_os = "linux")]
+
+pub mod failure;
+pub mod function;
+pub mod memory;
+
+pub use failure::{Code, Error, Result};
+pub use function::{Function, Kind, Parameter, Signature};

@@ -1,0 +1,166 @@
+//! How much shared memory may be made: the pool's own limit, and what the control group and the machine have left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::failure::{Code, Error, Result};
+
+/// The limit on the segments of one pool, inputs and outputs together.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    shared: Arc<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    limit: u64,
+    used: AtomicU64,
+}
+
+/// Bytes set aside from a [`Budget`]; dropping it gives them back.
+#[derive(Debug)]
+pub struct Reservation {
+    shared: Arc<Counts>,
+    len: usize,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self { shared: Arc::new(Counts { limit, used: AtomicU64::new(0) }) }
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> u64 {
+        self.shared.limit
+    }
+
+    /// The bytes of all segments that exist now.
+    pub fn used(&self) -> u64 {
+        self.shared.used.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that may still be made.
+    pub fn free(&self) -> u64 {
+        self.limit().saturating_sub(self.used())
+    }
+
+    /// Sets `len` bytes aside for a segment.
+    ///
+    /// The control group is asked too: in a group with a memory limit the kernel answers a shortage with SIGKILL, on `fallocate` as on
+    /// touch, so the only safe moment to notice is before.
+    ///
+    /// # Errors
+    /// `MEMORY_LIMIT` where the pool's limit does not allow it, `SHARED_MEMORY_FULL` where the machine does not.
+    pub fn reserve(&self, len: usize) -> Result<Reservation> {
+        let wanted = len as u64;
+        let counts = &self.shared;
+        let taken =
+            counts.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| used.checked_add(wanted).filter(|sum| *sum <= counts.limit));
+        if let Err(used) = taken {
+            return Err(Error::new(
+                Code::MemoryLimit,
+                format!("{wanted} more bytes of shared memory are needed; {used} of the limit of {} are in use", counts.limit),
+            ));
+        }
+        let reservation = Reservation { shared: counts.clone(), len };
+        match available_memory() {
+            Some(available) if available < wanted => Err(Error::new(
+                Code::SharedMemoryFull,
+                format!("{wanted} bytes of shared memory are needed and this machine or control group has {available} left"),
+            )
+            .with_hint("give the control group more memory, lower the pool's memory limit, or send smaller batches")),
+            _ => Ok(reservation),
+        }
+    }
+}
+
+impl Reservation {
+    /// The number of bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a reservation is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shared.used.fetch_sub(self.len as u64, Ordering::Relaxed);
+    }
+}
+
+/// The bytes that this process can still take before the machine or one of its control groups runs out; `None` where nothing tells.
+///
+/// Sources: `proc(5)` (`/proc/meminfo`, `/proc/self/cgroup`) and the kernel's `cgroup-v2` and `cgroup-v1/memory` documents. Page cache that
+/// the kernel can drop counts as free.
+pub fn available_memory() -> Option<u64> {
+    let machine = field(Path::new("/proc/meminfo"), "MemAvailable:").map(|kib| kib * 1024);
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().filter_map(group_available).chain(machine).min()
+}
+
+/// What one line of `/proc/self/cgroup` (`number:controllers:path`) leaves.
+fn group_available(line: &str) -> Option<u64> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+    if controllers.is_empty() {
+        let root = Path::new("/sys/fs/cgroup");
+        return ancestors(root, path).filter_map(|folder| left_in(&folder, "memory.max", "memory.current", "inactive_file")).min();
+    }
+    if controllers.split(',').any(|name| name == "memory") {
+        let root = Path::new("/sys/fs/cgroup/memory");
+        return ancestors(root, path)
+            .filter_map(|folder| left_in(&folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"))
+            .min();
+    }
+    None
+}
+
+/// The folder of a group and of all groups above it. A container sees its own group as the root, so a path that is not there is no error.
+fn ancestors(root: &Path, path: &str) -> impl Iterator<Item = PathBuf> {
+    let folders: Vec<PathBuf> = root.join(path).ancestors().take_while(|folder| folder.starts_with(root)).map(Path::to_path_buf).collect();
+    folders.into_iter()
+}
+
+fn left_in(folder: &Path, limit: &str, usage: &str, reclaimable: &str) -> Option<u64> {
+    let limit: u64 = fs::read_to_string(folder.join(limit)).ok()?.trim().parse().ok()?;
+    let usage: u64 = fs::read_to_string(folder.join(usage)).ok()?.trim().parse().ok()?;
+    let cache = field(&folder.join("memory.stat"), reclaimable).unwrap_or(0);
+    Some(limit.saturating_sub(usage.saturating_sub(cache)))
+}
+
+fn field(file: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_comes_back_and_too_much_is_refused() {
+        let budget = Budget::new(100);
+        let first = budget.reserve(60).unwrap();
+        assert_eq!(budget.reserve(60).unwrap_err().code(), Code::MemoryLimit);
+        assert_eq!(budget.free(), 40);
+        drop(first);
+        assert_eq!(budget.free(), 100);
+    }
+
+    #[test]
+    fn the_machine_says_what_it_has() {
+        assert!(available_memory().unwrap() > 1 << 20);
+        let error = Budget::new(u64::MAX).reserve(1 << 60).unwrap_err();
+        assert_eq!(error.code(), Code::SharedMemoryFull);
+    }
+
+    #[test]
+    fn limits_are_read_from_a_group_and_those_above_it() {
+        let root = Path::new("/a");
+        assert_eq!(ancestors(root, "b/c").collect::<Vec<_>>(), [Path::new("/a/b/c"), Path::new("/a/b"), Path::new("/a")]);
+    }
+}
