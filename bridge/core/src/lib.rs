@@ -7,9 +7,15 @@
 //! [`function`] (what a function is) and [`failure`] (typed errors). `docs/architecture.md` has the picture.
 #![cfg(target_os = "linux")]
 
+pub mod exchange;
 pub mod failure;
 pub mod function;
+pub mod link;
 pub mod memory;
+pub mod pool;
+pub mod worker;
 
+pub use exchange::{CopyReport, Direction, Mode, Reason};
 pub use failure::{Code, Error, Result};
 pub use function::{Function, Kind, Parameter, Signature};
+pub use pool::{Batches, BlockingBatches, Event, MapOptions, Pool, PoolBuilder, Stats, WorkerStats};

@@ -123,6 +123,8 @@ codes! {
 
     /// The shared memory limit is reached, and what is held was not given back in time.
     MemoryLimit = 5001 "MEMORY_LIMIT",
+    /// Every worker is held, and nothing will free one.
+    PoolBusy = 5003 "POOL_BUSY",
     /// A batch is larger than can be sent.
     BatchTooLarge = 5002 "BATCH_TOO_LARGE",
 
@@ -140,6 +142,14 @@ codes! {
     BadOption = 6006 "BAD_OPTION",
     /// Batches of one source differ in schema.
     SchemaMismatch = 6007 "SCHEMA_MISMATCH",
+    /// An input file is not there, or a folder or pattern holds none.
+    InputNotFound = 6101 "INPUT_NOT_FOUND",
+    /// An input file is there and cannot be read.
+    InputUnreadable = 6102 "INPUT_UNREADABLE",
+    /// An input file is not of the format that it is said to be, or is damaged.
+    InputFormat = 6103 "INPUT_FORMAT",
+    /// An output file could not be written.
+    OutputFailed = 6104 "OUTPUT_FAILED",
 
     /// A defect of Transom.
     Internal = 9001 "INTERNAL",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub use code::Code;
 
 /// The result of everything in Transom that can fail.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, where, and what to do.
 ///

@@ -54,12 +54,18 @@ pub enum Source {
 /// assert_eq!(function.name(), "plus_one");
 /// # Ok::<(), transom::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
-    pub(crate) source: Source,
-    pub(crate) import_path: Vec<String>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) retries: u32,
+    // Shared, so that a pool knows a function again by its address, whatever the size of its source.
+    parts: Arc<Parts>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
+    source: Source,
+    import_path: Vec<String>,
+    deadline: Option<Duration>,
+    retries: u32,
 }
 
 impl Function {
@@ -94,32 +100,53 @@ impl Function {
     }
 
     fn new(source: Source) -> Self {
-        Self { source, import_path: Vec::new(), deadline: None, retries: 0 }
+        Self { parts: Arc::new(Parts { source, import_path: Vec::new(), deadline: None, retries: 0 }) }
     }
 
     /// Folders in which the worker looks for modules, besides its interpreter's own.
     pub fn with_import_path(mut self, folders: impl IntoIterator<Item = String>) -> Self {
-        self.import_path = folders.into_iter().collect();
+        Arc::make_mut(&mut self.parts).import_path = folders.into_iter().collect();
         self
     }
 
     /// The longest that one batch may take before its worker is ended; overrules the pool's.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        Arc::make_mut(&mut self.parts).deadline = Some(deadline);
         self
     }
 
     /// How often a batch is tried again after its worker died. Only for functions that may run twice on the same rows; 0 by default.
     pub fn with_retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        Arc::make_mut(&mut self.parts).retries = retries;
         self
     }
 
     /// The function's name.
     pub fn name(&self) -> &str {
-        match &self.source {
+        match &self.parts.source {
             Source::File { name, .. } | Source::Module { name, .. } | Source::Pickle { name, .. } => name,
         }
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.parts.source
+    }
+
+    pub(crate) fn import_path(&self) -> &[String] {
+        &self.parts.import_path
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.parts.deadline
+    }
+
+    pub(crate) fn retries(&self) -> u32 {
+        self.parts.retries
+    }
+
+    /// Whether two handles are to the same function; the address is looked at first.
+    pub(crate) fn same(&self, other: &Function) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts) || self.parts == other.parts
     }
 }
 
@@ -174,8 +201,8 @@ mod tests {
 
     #[test]
     fn references_are_files_or_modules() {
-        assert!(matches!(Function::python("a/b.py:f").unwrap().source, Source::File { path, name } if path.is_absolute() && name == "f"));
-        assert!(matches!(Function::python("a.b:f").unwrap().source, Source::Module { module, .. } if module == "a.b"));
+        assert!(matches!(Function::python("a/b.py:f").unwrap().source(), Source::File { path, name } if path.is_absolute() && name == "f"));
+        assert!(matches!(Function::python("a.b:f").unwrap().source(), Source::Module { module, .. } if module == "a.b"));
         for bad in ["f", ":f", "a.py:", ""] {
             assert_eq!(Function::python(bad).unwrap_err().code(), Code::BadOption, "{bad}");
         }

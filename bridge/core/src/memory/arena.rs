@@ -21,14 +21,18 @@ pub trait Space: Send + Sync {
 
 /// Where an arena gets segments from: the host makes them, a worker asks the host.
 pub trait Source: Send + Sync {
-    /// A new segment of at least `len` bytes that this process can write.
+    /// A new segment of at least `len` bytes that this process can write; `None` where memory came back meanwhile, so that the arena is to be
+    /// looked at again.
     ///
     /// # Errors
     /// `MEMORY_LIMIT` or `SHARED_MEMORY_FULL` where there is no room.
-    fn segment(&self, len: usize) -> Result<Arc<Segment>>;
+    fn segment(&self, len: usize) -> Result<Option<Arc<Segment>>>;
 
     /// Takes back a segment of which nothing is in use any more.
     fn discard(&self, segment: Arc<Segment>);
+
+    /// Hears that a piece came back.
+    fn freed(&self) {}
 }
 
 /// An allocator over the segments that this process writes. Cloning gives another handle to the same arena.
@@ -38,8 +42,8 @@ pub trait Source: Send + Sync {
 /// use transom::memory::{Arena, Budget, Role, Segment, Source};
 /// struct Host(Budget);
 /// impl Source for Host {
-///     fn segment(&self, len: usize) -> transom::Result<Arc<Segment>> {
-///         Ok(Arc::new(Segment::create(1, Role::Input, self.0.reserve(len.max(1 << 20))?)?))
+///     fn segment(&self, len: usize) -> transom::Result<Option<Arc<Segment>>> {
+///         Ok(Some(Arc::new(Segment::create(1, Role::Input, self.0.reserve(len.max(1 << 20))?)?)))
 ///     }
 ///     fn discard(&self, _: Arc<Segment>) {}
 /// }
@@ -82,16 +86,24 @@ impl Arena {
             return Ok(block);
         }
         let _one_at_a_time = self.inner.growing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(block) = self.inner.take(len, size) {
-            return Ok(block);
+        loop {
+            if let Some(block) = self.inner.take(len, size) {
+                return Ok(block);
+            }
+            let segment = match self.inner.source.segment(size) {
+                Err(error) if error.code() == Code::MemoryLimit && self.discard_idle() > 0 => self.inner.source.segment(size)?,
+                other => other?,
+            };
+            if let Some(segment) = segment {
+                self.adopt(segment);
+            }
         }
-        let segment = match self.inner.source.segment(size) {
-            Err(error) if error.code() == Code::MemoryLimit && self.discard_idle() > 0 => self.inner.source.segment(size)?,
-            other => other?,
-        };
+    }
+
+    /// Adds a segment that this process can write.
+    pub fn adopt(&self, segment: Arc<Segment>) {
         let free = FreeList::new(segment.len());
         self.inner.segments().push(Pieces { segment, free });
-        self.inner.take(len, size).ok_or_else(|| Error::new(Code::Internal, format!("a new segment has no room for {len} bytes")))
     }
 
     /// Gives back every segment of which nothing is in use, and says how many there were.
@@ -123,6 +135,7 @@ impl Inner {
         if let Some(pieces) = self.segments().iter_mut().find(|pieces| pieces.segment.id() == segment) {
             pieces.free.give(offset, size);
         }
+        self.source.freed();
     }
 }
 
@@ -201,9 +214,9 @@ mod tests {
     }
 
     impl Source for Arc<Host> {
-        fn segment(&self, len: usize) -> Result<Arc<Segment>> {
+        fn segment(&self, len: usize) -> Result<Option<Arc<Segment>>> {
             let id = self.made.fetch_add(1, Ordering::Relaxed);
-            Ok(Arc::new(Segment::create(id, Role::Input, self.budget.reserve(len.next_multiple_of(4096))?)?))
+            Ok(Some(Arc::new(Segment::create(id, Role::Input, self.budget.reserve(len.next_multiple_of(4096))?)?)))
         }
         fn discard(&self, _segment: Arc<Segment>) {}
     }

@@ -1,0 +1,84 @@
+//! From a batch to its descriptor: plan first, then one allocation, then the copying.
+
+use arrow_array::{Array, RecordBatch};
+use arrow_data::ArrayData;
+
+use super::copy::Source;
+use super::descriptor::{Descriptor, check_rows};
+use super::ledger::{Direction, Ledger};
+use super::plan::Plan;
+use super::schema::check_schema;
+use crate::failure::{Code, Error, Result};
+use crate::memory::{Block, Extent, Space};
+
+/// Every copied buffer begins at a multiple of this, for processors and for libraries that ask for it.
+pub(super) const ALIGNMENT: usize = 64;
+
+/// A batch that the other side can read, for as long as the batch and the blocks are kept.
+#[derive(Debug)]
+pub struct Export {
+    /// What is sent.
+    pub descriptor: Descriptor,
+    /// The memory that was written for this batch: none where all of it was in shared memory already, else one block.
+    pub blocks: Vec<Block>,
+    /// Every range that the descriptor names, in blocks and in what was shared already.
+    pub extents: Vec<Extent>,
+}
+
+/// Describes `batch` for another process. Buffers that lie in `space` are named where they are; the bytes of the slice (never of its parent)
+/// of all others are copied there, in one block. The caller keeps `batch` and the result until the other side has given both up.
+///
+/// # Errors
+/// `BAD_SCHEMA` or `BATCH_TOO_LARGE` where the batch is over a limit; `INVALID_DATA` where an array points outside its own buffers, as arrays
+/// of other languages can; whatever `space` says when there is no room.
+pub fn export(batch: &RecordBatch, space: &dyn Space, ledger: &Ledger, direction: Direction) -> Result<Export> {
+    check_rows(batch.num_rows() as u64)?;
+    check_schema(batch.schema_ref())?;
+    let columns: Vec<ArrayData> = batch.columns().iter().map(|column| column.to_data()).collect();
+    let mut plan = Plan::new(space, direction, columns.len());
+    for (index, (field, column)) in batch.schema_ref().fields().iter().zip(&columns).enumerate() {
+        plan.array(field.data_type(), column, 0, batch.num_rows()).map_err(|stop| stop.in_column(index, field.name()))?;
+    }
+    let Plan { nodes, mut buffers, copies, size, tally, .. } = plan;
+    let mut blocks = Vec::new();
+    if size > 0 {
+        let mut block = space.allocate(size)?;
+        let at = block.extent();
+        if block.len() < size || block.as_mut_slice().as_ptr().align_offset(ALIGNMENT) != 0 {
+            return Err(Error::new(Code::Internal, "a block is too small or not aligned"));
+        }
+        write(&copies, block.as_mut_slice());
+        for copy in &copies {
+            let extent = Extent { segment: at.segment, offset: at.offset + copy.offset as u64, len: copy.source.len() as u64 };
+            buffers[copy.buffer] = Some(extent);
+        }
+        blocks.push(block);
+    }
+    ledger.record(direction, &tally);
+    let descriptor = Descriptor { rows: batch.num_rows() as u64, nodes, buffers };
+    let extents = descriptor.extents().collect();
+    Ok(Export { descriptor, blocks, extents })
+}
+
+/// One buffer to be written.
+#[derive(Debug)]
+pub(super) struct Copy<'a> {
+    /// Its number in the descriptor.
+    pub(super) buffer: usize,
+    /// Where it goes in the block.
+    pub(super) offset: usize,
+    pub(super) source: Source<'a>,
+}
+
+/// Copies stand in the order of their offsets. What lies between two buffers is cleared: the other side can read it, and it may hold an
+/// earlier batch.
+fn write(copies: &[Copy<'_>], block: &mut [u8]) {
+    let mut end = 0;
+    for copy in copies {
+        let len = copy.source.len();
+        block[end..copy.offset].fill(0);
+        copy.source.write(&mut block[copy.offset..copy.offset + len]);
+        end = copy.offset + len;
+    }
+    block[end..].fill(0);
+}

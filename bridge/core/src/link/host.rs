@@ -1,0 +1,525 @@
+//! The host's end of a link: what the worker has been sent, what it may read, and what of its memory is still read here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_schema::SchemaRef;
+use tokio::sync::Notify;
+
+use super::MAX_PACKET;
+use super::keep::{Keep, bad, within};
+use super::message::{Copies, Ready, RemoteError, ToHost, ToWorker};
+use super::socket::{Packet, Socket};
+use super::wire::violation;
+use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
+use crate::failure::{Code, Error, Result};
+use crate::function::{Function, Signature};
+use crate::memory::{Arena, Extent, Role, Segment, Segments};
+
+/// The host's end. Any thread may send; one task receives.
+pub struct HostLink {
+    socket: Socket,
+    segments: Arc<Segments>,
+    arena: Arena,
+    ledger: Arc<Ledger>,
+    /// Woken when packets wait for room in the socket or releases wait for a packet.
+    pub(crate) wake: Notify,
+    process: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    /// Nothing has been sent for a while, so a release has no packet to go with.
+    quiet: bool,
+    backlog: VecDeque<(Vec<u8>, Option<Arc<Segment>>)>,
+    known: HashSet<u32>,
+    granted: HashMap<u32, Arc<Segment>>,
+    /// Segments that the worker writes and that are sealed against others. Shared with the results that may lie in them.
+    owned: Arc<Vec<Arc<Segment>>>,
+    schemas_sent: Vec<SchemaRef>,
+    schemas_received: HashMap<u32, SchemaRef>,
+    leases: HashMap<u64, Lease>,
+    next_lease: u64,
+    releases: Vec<u64>,
+    forgotten: Vec<u32>,
+    strays: u64,
+    hung_up: bool,
+}
+
+/// The right of the worker to read `extents`; `keep` holds the memory meanwhile.
+struct Lease {
+    extents: Vec<Extent>,
+    keep: Arc<Keep>,
+}
+
+/// A batch ready to be sent: its descriptor, and what must live while a worker reads it. It can be sent to one worker after another.
+#[derive(Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) schema: SchemaRef,
+    pub(crate) descriptor: Vec<u8>,
+    pub(crate) extents: Arc<[Extent]>,
+    pub(crate) keep: Arc<Keep>,
+}
+
+/// What the link leaves to its owner.
+pub enum Incoming {
+    /// The answer to the hello.
+    Ready(Ready),
+    /// The worker's arena is full; see [`HostLink::grant`].
+    NeedSegment(usize),
+    /// A function was loaded, or not.
+    Defined(u32, Result<Signature, RemoteError>),
+    /// A result for a call.
+    Result(u64, RawResult),
+    /// A call failed.
+    Failed(u64, RemoteError),
+    /// A batches function took an input.
+    Next(u64, bool),
+    /// A batches function ended.
+    Done(u64),
+    /// The worker closed its end of the link.
+    HungUp,
+    /// The worker gave up a segment of its own; the pool's other links must hear of it.
+    Discarded(u32),
+}
+
+impl HostLink {
+    pub(crate) fn new(socket: Socket, segments: Arc<Segments>, arena: Arena, ledger: Arc<Ledger>) -> Self {
+        Self { socket, segments, arena, ledger, wake: Notify::new(), process: std::process::id(), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Sends a message, or keeps it until the socket has room: order is kept, and nobody waits.
+    ///
+    /// # Errors
+    /// Where the message is too large for a packet and there is no shared memory for it.
+    pub fn send(&self, message: &ToWorker) -> Result<()> {
+        let bytes = message.encode();
+        if bytes.len() <= MAX_PACKET {
+            self.state().post(self, bytes, None);
+            return Ok(());
+        }
+        let mut block = self.arena.allocate(bytes.len())?;
+        block.as_mut_slice().copy_from_slice(&bytes);
+        let extent = block.extent();
+        let mut state = self.state();
+        state.introduce(self, extent.segment)?;
+        let lease = state.lend(vec![extent], Arc::new(Keep::of_block(block)));
+        state.post(self, ToWorker::Spilled { lease, extent }.encode(), None);
+        Ok(())
+    }
+
+    /// Makes a function known to the worker under a number.
+    pub(crate) fn define(&self, number: u32, function: &Function) -> Result<()> {
+        self.send(&ToWorker::Define { function: number, source: function.source().clone(), import_path: function.import_path().to_vec() })
+    }
+
+    /// Sends one batch to a function.
+    pub(crate) fn call(&self, call: u64, function: u32, batch: &Outgoing) -> Result<()> {
+        let (schema, lease) = self.prepare(batch)?;
+        self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.clone() })
+    }
+
+    /// Opens a stream to a batches function; `credit` results may come before more is given.
+    pub(crate) fn open(&self, call: u64, function: u32, schema: &SchemaRef, credit: u32) -> Result<()> {
+        let schema = self.schema_number(schema)?;
+        self.send(&ToWorker::Open { call, function, schema, credit })
+    }
+
+    /// Sends a batch into a stream.
+    pub(crate) fn input(&self, call: u64, batch: &Outgoing) -> Result<()> {
+        let (_, lease) = self.prepare(batch)?;
+        self.send(&ToWorker::Input { call, lease, descriptor: batch.descriptor.clone() })
+    }
+
+    /// Everything that must be known before a descriptor is: segments, schema, lease.
+    fn prepare(&self, batch: &Outgoing) -> Result<(u32, u64)> {
+        let schema = self.schema_number(&batch.schema)?;
+        let mut state = self.state();
+        state.quiet = false;
+        state.flush_books(self);
+        for extent in batch.extents.iter() {
+            state.introduce(self, extent.segment)?;
+        }
+        Ok((schema, state.lend(batch.extents.to_vec(), batch.keep.clone())))
+    }
+
+    fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
+        if let Some(number) = self.state().schema_known(schema) {
+            return Ok(number);
+        }
+        let bytes = exchange::encode_schema(schema)?;
+        let mut state = self.state();
+        let number = state.schemas_sent.len() as u32;
+        state.schemas_sent.push(schema.clone());
+        drop(state);
+        self.send(&ToWorker::Schema { schema: number, bytes })?;
+        Ok(number)
+    }
+
+    /// Gives the worker a new segment for its results.
+    pub(crate) fn grant(&self, segment: Arc<Segment>) {
+        let message = ToWorker::Segment { id: segment.id(), role: Role::Output, len: segment.len() as u64 }.encode();
+        let mut state = self.state();
+        if state.closed {
+            return;
+        }
+        state.known.insert(segment.id());
+        state.granted.insert(segment.id(), segment.clone());
+        state.post(self, message, Some(segment));
+    }
+
+    /// Sends the releases that wait; says whether there were any.
+    pub(crate) fn send_releases(&self) -> bool {
+        let mut state = self.state();
+        let any = !state.releases.is_empty();
+        state.flush_books(self);
+        any
+    }
+
+    /// Sends releases that no packet took along; from here on each new one asks for attention.
+    pub(crate) fn settle(&self) {
+        let mut state = self.state();
+        state.flush_books(self);
+        state.quiet = true;
+    }
+
+    /// Whether packets wait for room in the socket.
+    pub(crate) fn wants_room(&self) -> bool {
+        !self.state().backlog.is_empty()
+    }
+
+    /// Sends what waited for room; says whether all is gone.
+    pub(crate) fn flush(&self) -> bool {
+        self.state().flush(self)
+    }
+
+    /// Tells the worker to let go of a segment that the host has given up.
+    pub(crate) fn forget(&self, segment: u32) {
+        let mut state = self.state();
+        if state.known.remove(&segment) {
+            state.forgotten.push(segment);
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// The next message that is not the link's own affair, or `None` when nothing more is there now.
+    ///
+    /// # Errors
+    /// Whatever the worker sent that the protocol does not allow.
+    pub(crate) fn receive(self: &Arc<Self>) -> Result<Option<Incoming>> {
+        loop {
+            match self.socket.try_receive()? {
+                Packet::Empty => return Ok(None),
+                Packet::Closed => return Ok((!std::mem::replace(&mut self.state().hung_up, true)).then_some(Incoming::HungUp)),
+                Packet::Data(_, Some(_)) => return Err(violation("a worker sent a descriptor: only hosts make segments")),
+                Packet::Data(bytes, None) => {
+                    if let Some(incoming) = self.take_in(ToHost::decode(&bytes)?)? {
+                        return Ok(Some(incoming));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_in(self: &Arc<Self>, message: ToHost) -> Result<Option<Incoming>> {
+        Ok(match message {
+            ToHost::Ready(ready) => Some(Incoming::Ready(ready)),
+            ToHost::NeedSegment { len } => {
+                Some(Incoming::NeedSegment(usize::try_from(len).map_err(|_| violation("a worker asks for more than there can be"))?))
+            }
+            ToHost::Defined { function, outcome } => Some(Incoming::Defined(function, outcome)),
+            ToHost::Failed { call, error } => Some(Incoming::Failed(call, error)),
+            ToHost::Next { call, waiting } => Some(Incoming::Next(call, waiting)),
+            ToHost::Done { call } => Some(Incoming::Done(call)),
+            ToHost::Mapped { segment } => {
+                self.mapped(segment)?;
+                None
+            }
+            ToHost::Discard { segment } => {
+                self.discarded(segment)?;
+                Some(Incoming::Discarded(segment))
+            }
+            ToHost::Schema { schema, bytes } => {
+                let schema_ref = exchange::decode_schema(&bytes)?;
+                self.state().schemas_received.insert(schema, schema_ref);
+                None
+            }
+            ToHost::Release { leases } => {
+                self.released(&leases);
+                None
+            }
+            ToHost::Result { call, result, schema, copies, busy, descriptor } => {
+                let lease = Arc::new(ResultLease { link: self.clone(), result });
+                let state = self.state();
+                let schema = state.schemas_received.get(&schema).cloned().ok_or_else(|| violation("a result bears an unknown schema"));
+                let memory = ResultMemory { lease, owned: state.owned.clone(), lent: Vec::new() };
+                let mut raw = RawResult { schema: schema?, descriptor: Descriptor::decode(&descriptor), memory, copies, busy };
+                raw.hold_lent(&state);
+                drop(state);
+                Some(Incoming::Result(call, raw))
+            }
+            ToHost::Spilled { result, extent } => {
+                let bytes = self.read_spilled(extent)?;
+                self.give_back(result);
+                match ToHost::decode(&bytes)? {
+                    ToHost::Spilled { .. } => return Err(violation("a spilled message names another")),
+                    message => self.take_in(message)?,
+                }
+            }
+        })
+    }
+
+    /// The worker has mapped its segment: from here on nobody else can write it, and results may lie in it.
+    fn mapped(&self, id: u32) -> Result<()> {
+        let mut state = self.state();
+        let segment = state.granted.remove(&id).ok_or_else(|| violation("a worker mapped a segment that it was not given"))?;
+        segment.close_to_writers()?;
+        let mut owned = state.owned.to_vec();
+        owned.push(segment.clone());
+        state.owned = Arc::new(owned);
+        drop(state);
+        self.segments.insert(segment);
+        Ok(())
+    }
+
+    fn discarded(&self, id: u32) -> Result<()> {
+        let mut state = self.state();
+        let mut owned = state.owned.to_vec();
+        let index = owned.iter().position(|segment| segment.id() == id);
+        owned.remove(index.ok_or_else(|| violation("a worker gave up a segment that is not its own"))?);
+        state.owned = Arc::new(owned);
+        state.known.remove(&id);
+        drop(state);
+        self.segments.remove(id);
+        Ok(())
+    }
+
+    fn released(&self, leases: &[u64]) {
+        let mut ended = Vec::new();
+        let mut state = self.state();
+        for lease in leases {
+            match state.leases.remove(lease) {
+                Some(lease) => ended.push(lease),
+                // Leases are never numbered twice, so a stale or doubled release can only be dropped.
+                None => state.strays += 1,
+            }
+        }
+        drop(state);
+        // Dropped out here: what they keep may be the last reader of another link's result, whose books are behind a lock like this one.
+        drop(ended);
+    }
+
+    fn read_spilled(&self, extent: Extent) -> Result<Buffer> {
+        let owned = self.state().owned.clone();
+        let segment = owned.iter().find(|segment| segment.id() == extent.segment);
+        let segment = segment.ok_or_else(|| violation("a message lies in a segment that is not its sender's"))?;
+        Ok(within(segment, extent, (), true)?.private_copy())
+    }
+
+    /// Queues the release of a result; it goes with the next packet, or soon.
+    fn give_back(&self, result: u64) {
+        // In a forked child the books are a copy and the socket is the parent's: nothing must be said on it.
+        if std::process::id() != self.process {
+            return;
+        }
+        let mut state = self.state();
+        if !state.closed {
+            state.releases.push(result);
+            let quiet = std::mem::take(&mut state.quiet);
+            drop(state);
+            if quiet {
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// The worker is gone: every lease it had has ended, and its segments leave the pool. Gives the numbers of those segments.
+    pub(crate) fn close(&self) -> Vec<u32> {
+        let mut state = self.state();
+        state.closed = true;
+        let leases = std::mem::take(&mut state.leases);
+        state.backlog.clear();
+        state.granted.clear();
+        let owned = std::mem::take(&mut state.owned);
+        drop(state);
+        drop(leases);
+        for segment in owned.iter() {
+            self.segments.remove(segment.id());
+        }
+        owned.iter().map(|segment| segment.id()).collect()
+    }
+
+    /// Bytes of the segments that the worker writes.
+    pub(crate) fn owned_bytes(&self) -> usize {
+        self.state().owned.iter().map(|segment| segment.len()).sum()
+    }
+
+    /// Leases that the worker holds, and their bytes.
+    pub fn leased(&self) -> (usize, u64) {
+        let state = self.state();
+        (state.leases.len(), state.leases.values().flat_map(|lease| &lease.extents).map(|extent| extent.len).sum())
+    }
+
+    /// Releases that named no lease of this worker: stale, doubled or made up.
+    pub fn strays(&self) -> u64 {
+        self.state().strays
+    }
+}
+
+impl State {
+    fn schema_known(&self, schema: &SchemaRef) -> Option<u32> {
+        self.schemas_sent.iter().position(|sent| Arc::ptr_eq(sent, schema) || sent == schema).map(|number| number as u32)
+    }
+
+    /// Sends the segment to the worker if it does not have it yet.
+    fn introduce(&mut self, link: &HostLink, id: u32) -> Result<()> {
+        if !self.known.insert(id) {
+            return Ok(());
+        }
+        let segment = link.segments.get(id).ok_or_else(|| Error::new(Code::Internal, format!("segment {id} is not in the pool")))?;
+        // To this worker every segment that it does not write is an input, whoever wrote it.
+        let message = ToWorker::Segment { id, role: Role::Input, len: segment.len() as u64 }.encode();
+        self.post(link, message, Some(segment));
+        Ok(())
+    }
+
+    fn lend(&mut self, extents: Vec<Extent>, keep: Arc<Keep>) -> u64 {
+        self.next_lease += 1;
+        self.leases.insert(self.next_lease, Lease { extents, keep });
+        self.next_lease
+    }
+
+    fn post(&mut self, link: &HostLink, bytes: Vec<u8>, segment: Option<Arc<Segment>>) {
+        if self.closed {
+            return;
+        }
+        self.backlog.push_back((bytes, segment));
+        if !self.flush(link) {
+            link.wake.notify_one();
+        }
+    }
+
+    fn flush(&mut self, link: &HostLink) -> bool {
+        while let Some((bytes, segment)) = self.backlog.front() {
+            match link.socket.try_send(bytes, segment.as_ref().map(|segment| segment.descriptor())) {
+                Ok(true) => _ = self.backlog.pop_front(),
+                Ok(false) => return false,
+                // The worker is gone or going; its pidfd tells the rest, and who waits for answers hears it from there.
+                Err(_) => self.backlog.clear(),
+            }
+        }
+        true
+    }
+
+    fn flush_books(&mut self, link: &HostLink) {
+        for results in std::mem::take(&mut self.releases).chunks(MAX_PACKET / 16) {
+            self.post(link, ToWorker::Release { results: results.to_vec() }.encode(), None);
+        }
+        for segments in std::mem::take(&mut self.forgotten).chunks(MAX_PACKET / 16) {
+            self.post(link, ToWorker::Forget { segments: segments.to_vec() }.encode(), None);
+        }
+    }
+}
+
+impl AsRawFd for HostLink {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_fd().as_raw_fd()
+    }
+}
+
+impl AsFd for HostLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The right of this host to read a result; its last drop lets the worker use the memory again.
+struct ResultLease {
+    link: Arc<HostLink>,
+    result: u64,
+}
+
+impl Drop for ResultLease {
+    fn drop(&mut self) {
+        self.link.give_back(self.result);
+    }
+}
+
+/// A result as it came: not yet checked, not yet Arrow. It can be imported even after its worker died.
+pub struct RawResult {
+    schema: SchemaRef,
+    descriptor: Result<Descriptor>,
+    memory: ResultMemory,
+    copies: Copies,
+    /// How long the worker was busy with it.
+    pub busy: Duration,
+}
+
+/// The memory that a result may name: its worker's own segments, and what that worker was lent.
+struct ResultMemory {
+    lease: Arc<ResultLease>,
+    owned: Arc<Vec<Arc<Segment>>>,
+    lent: Vec<(Extent, Arc<Segment>, Arc<Keep>)>,
+}
+
+impl RawResult {
+    /// The schema that the worker announced.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The number of rows that the worker announced.
+    pub fn rows(&self) -> u64 {
+        self.descriptor.as_ref().map_or(0, Descriptor::rows)
+    }
+
+    /// A worker may give back what it was lent. That memory stays the lender's, and must be held from this moment: the worker's release of it
+    /// may be the very next message.
+    fn hold_lent(&mut self, state: &State) {
+        let Ok(descriptor) = &self.descriptor else { return };
+        for extent in descriptor.extents() {
+            if self.memory.owned.iter().any(|segment| segment.id() == extent.segment) {
+                continue;
+            }
+            let lease = state.leases.values().find(|lease| lease.extents.iter().any(|lent| lent.contains(&extent)));
+            let segment = self.memory.lease.link.segments.get(extent.segment);
+            if let (Some(lease), Some(segment)) = (lease, segment) {
+                self.memory.lent.push((extent, segment, lease.keep.clone()));
+            }
+        }
+    }
+
+    /// Checks the descriptor and what it names, and makes a batch whose buffers hold the lease.
+    ///
+    /// # Errors
+    /// Codes 4xxx for whatever is wrong with it.
+    pub fn import(self, mode: Mode) -> Result<RecordBatch> {
+        let ledger = &self.memory.lease.link.ledger;
+        ledger.shared(Direction::Result, self.copies.shared);
+        self.copies.copied.iter().for_each(|&(reason, bytes)| ledger.copied(Direction::Result, reason, bytes));
+        exchange::import(&self.descriptor?, &self.schema, &self.memory, mode, ledger, Direction::Result)
+    }
+}
+
+impl Resolve for ResultMemory {
+    fn resolve(&self, extent: Extent) -> Result<Mapped> {
+        if let Some(segment) = self.owned.iter().find(|segment| segment.id() == extent.segment) {
+            return within(segment, extent, self.lease.clone(), true);
+        }
+        let lent = self.lent.iter().find(|(lent, ..)| lent.contains(&extent));
+        let (_, segment, keep) = lent.ok_or_else(|| bad(extent, "was not lent to this worker"))?;
+        // Another worker's result that was lent to this one can still be written by that other worker.
+        within(segment, extent, keep.clone(), segment.role() == Role::Output)
+    }
+}

@@ -1,0 +1,24 @@
+//! What joins a host and one worker: a Unix socket for the handshake, segments and messages. `docs/protocol.md` has the bytes.
+//!
+//! Messages are small, fixed in layout, whole or absent (`SOCK_SEQPACKET`); one that is too large for a packet lies in shared memory and the
+//! packet says where. Descriptors of segments travel beside a packet (`SCM_RIGHTS`, `unix(7)`).
+
+mod host;
+mod keep;
+mod message;
+mod socket;
+mod wire;
+mod worker;
+
+pub(crate) use host::Outgoing;
+pub use host::{HostLink, Incoming, RawResult};
+pub(crate) use keep::{Keep, within};
+pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
+pub use socket::{Packet, Socket};
+pub use worker::{Received, WorkerLink};
+
+/// The version of the protocol. Both sides must bear the same; it changes with every change of a message.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest packet: longer messages are put in shared memory.
+pub const MAX_PACKET: usize = 48 * 1024;

@@ -1,0 +1,367 @@
+//! A worker's end of a link: its inbox, the segments that it was sent, and the arena that grows by asking the host.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::MAX_PACKET;
+use super::keep::{Keep, bad, within};
+use super::message::{Copies, RemoteError, ToHost, ToWorker};
+use super::socket::{Packet, Socket};
+use super::wire::violation;
+use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
+use crate::failure::{Code, Error, Result};
+use crate::memory::{Arena, Block, Extent, Role, Segment, Segments, Source, Space};
+
+/// A worker's end. One thread at a time receives; releases may be sent from any thread at any time, without the interpreter's lock.
+pub struct WorkerLink {
+    socket: Socket,
+    segments: Segments,
+    arena: Arena,
+    process: u32,
+    // Held while waiting for a packet, so that a function's own threads cannot tear the order of messages.
+    receiving: Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    inbox: VecDeque<ToWorker>,
+    schemas_received: HashMap<u32, SchemaRef>,
+    schemas_sent: Vec<SchemaRef>,
+    results: HashMap<u64, Keep>,
+    next_result: u64,
+    releases: Vec<u64>,
+    answering: bool,
+}
+
+/// What a worker receives.
+#[derive(Debug)]
+pub enum Received {
+    /// A message for whoever serves.
+    Message(ToWorker),
+    /// The host said goodbye or is gone.
+    End,
+}
+
+impl WorkerLink {
+    /// The end that the host started this process with.
+    pub fn new(descriptor: OwnedFd) -> Arc<Self> {
+        Arc::new_cyclic(|link| Self {
+            socket: Socket::from_descriptor(descriptor),
+            segments: Segments::default(),
+            arena: Arena::new(HostMemory { link: link.clone() }),
+            process: std::process::id(),
+            receiving: Mutex::default(),
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits for the next message that is not the link's own affair.
+    ///
+    /// # Errors
+    /// Whatever breaks the protocol, and `FORKED_HANDLE` in a forked child: the link is its parent's.
+    pub fn receive(self: &Arc<Self>) -> Result<Received> {
+        self.not_forked()?;
+        if let Some(message) = self.state().inbox.pop_front() {
+            return Ok(Received::Message(message));
+        }
+        let _one_at_a_time = self.receiving.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        loop {
+            match self.receive_any()? {
+                None => return Ok(Received::End),
+                Some(message) => {
+                    if let Some(message) = self.take_in(message)? {
+                        return Ok(Received::Message(message));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in what has arrived, without waiting.
+    ///
+    /// # Errors
+    /// As [`WorkerLink::receive`].
+    pub(crate) fn gather(&self) -> Result<()> {
+        self.not_forked()?;
+        let _one_at_a_time = self.receiving.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        while let Packet::Data(bytes, descriptor) = self.socket.try_receive()? {
+            if let Some(message) = self.take_in((ToWorker::decode(&bytes)?, descriptor))? {
+                self.state().inbox.push_back(message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a wanted message is in the inbox.
+    pub(crate) fn has_waiting(&self, wanted: impl Fn(&ToWorker) -> bool) -> bool {
+        self.state().inbox.iter().any(wanted)
+    }
+
+    fn take_waiting(&self, wanted: impl Fn(&ToWorker) -> bool) -> Option<ToWorker> {
+        let mut state = self.state();
+        let index = state.inbox.iter().position(wanted)?;
+        state.inbox.remove(index)
+    }
+
+    /// The schema that the host sent under this number.
+    pub(crate) fn schema(&self, number: u32) -> Result<SchemaRef> {
+        self.state().schemas_received.get(&number).cloned().ok_or_else(|| violation("a batch bears an unknown schema"))
+    }
+
+    /// Waits for the first message that is wanted; the others stay in order in the inbox.
+    ///
+    /// # Errors
+    /// As [`WorkerLink::receive`], and `HOST_GONE`.
+    pub fn wait_for(self: &Arc<Self>, wanted: impl Fn(&ToWorker) -> bool) -> Result<ToWorker> {
+        self.not_forked()?;
+        let _one_at_a_time = self.receiving.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        loop {
+            if let Some(message) = self.take_waiting(&wanted) {
+                return Ok(message);
+            }
+            let message = self.receive_any()?.ok_or_else(|| Error::new(Code::HostGone, "the host is gone"))?;
+            if let Some(message) = self.take_in(message)? {
+                self.state().inbox.push_back(message);
+            }
+        }
+    }
+
+    fn receive_any(&self) -> Result<Option<(ToWorker, Option<OwnedFd>)>> {
+        match self.socket.receive()? {
+            Packet::Data(bytes, descriptor) => Ok(Some((ToWorker::decode(&bytes)?, descriptor))),
+            Packet::Closed | Packet::Empty => Ok(None),
+        }
+    }
+
+    fn take_in(&self, (message, descriptor): (ToWorker, Option<OwnedFd>)) -> Result<Option<ToWorker>> {
+        match message {
+            ToWorker::Segment { id, role, len } => {
+                let file = descriptor.ok_or_else(|| violation("a segment came without its descriptor"))?;
+                let len = usize::try_from(len).map_err(|_| violation("a segment is larger than the address space"))?;
+                let segment = Arc::new(Segment::attach(id, role, len, file)?);
+                self.segments.insert(segment.clone());
+                if role == Role::Input {
+                    return Ok(None);
+                }
+                self.send(&ToHost::Mapped { segment: id })?;
+                self.arena.adopt(segment);
+                // Somebody may have asked for it and wait.
+                Ok(Some(ToWorker::TryAgain))
+            }
+            ToWorker::Schema { schema, bytes } => {
+                let decoded = exchange::decode_schema(&bytes)?;
+                self.state().schemas_received.insert(schema, decoded);
+                Ok(None)
+            }
+            ToWorker::Release { results } => {
+                let mut state = self.state();
+                let ended: Vec<Keep> = results.iter().filter_map(|result| state.results.remove(result)).collect();
+                drop(state);
+                // Out here, since the end of a keep may be the release of an input.
+                drop(ended);
+                Ok(None)
+            }
+            ToWorker::Forget { segments } => {
+                segments.iter().for_each(|&id| _ = self.segments.remove(id));
+                Ok(None)
+            }
+            ToWorker::Spilled { lease, extent } => {
+                let bytes = self.resolve_segment(extent, ())?.private_copy();
+                self.release(lease);
+                self.take_in((ToWorker::decode(&bytes)?, None))
+            }
+            message => Ok(Some(message)),
+        }
+    }
+
+    /// Sends a message, waiting for room where it must. Large ones go through the arena.
+    ///
+    /// # Errors
+    /// `HOST_GONE`, or what the arena says.
+    pub fn send(&self, message: &ToHost) -> Result<()> {
+        self.not_forked()?;
+        let bytes = message.encode()?;
+        if bytes.len() <= MAX_PACKET {
+            return self.socket.send(&bytes);
+        }
+        let mut block = self.arena.allocate(bytes.len())?;
+        block.as_mut_slice().copy_from_slice(&bytes);
+        let extent = block.extent();
+        let result = self.state().keep(Keep::of_block(block));
+        self.socket.send(&ToHost::Spilled { result, extent }.encode()?)
+    }
+
+    /// From here to the answer, releases are gathered and sent with it.
+    pub(crate) fn begin_answer(&self) {
+        self.state().answering = true;
+    }
+
+    /// Sends the releases that were gathered.
+    pub(crate) fn end_answer(&self) -> Result<()> {
+        let mut state = self.state();
+        state.answering = false;
+        let releases = std::mem::take(&mut state.releases);
+        drop(state);
+        releases.chunks(MAX_PACKET / 16).try_for_each(|leases| self.send(&ToHost::Release { leases: leases.to_vec() }))
+    }
+
+    /// Describes a result to the host and keeps its memory until the host has released it.
+    ///
+    /// # Errors
+    /// What the arena says, and `BAD_SCHEMA`.
+    pub fn send_result(&self, call: u64, batch: RecordBatch, busy: Duration) -> Result<()> {
+        let ledger = Ledger::default();
+        let export = exchange::export(&batch, self, &ledger, Direction::Result)?;
+        let report = ledger.report();
+        let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
+        let schema = self.schema_number(&batch.schema())?;
+        let mut bytes = Vec::new();
+        export.descriptor.encode(&mut bytes);
+        let keep = Keep::of_export(batch, export.blocks, &export.extents);
+        let result = self.state().keep(keep);
+        self.send(&ToHost::Result { call, result, schema, copies, busy, descriptor: bytes })
+    }
+
+    fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
+        let mut state = self.state();
+        if let Some(number) = state.schemas_sent.iter().position(|sent| Arc::ptr_eq(sent, schema) || sent == schema) {
+            return Ok(number as u32);
+        }
+        let number = state.schemas_sent.len() as u32;
+        state.schemas_sent.push(schema.clone());
+        drop(state);
+        self.send(&ToHost::Schema { schema: number, bytes: exchange::encode_schema(schema)? })?;
+        Ok(number)
+    }
+
+    /// The batch that a descriptor of the host describes; its buffers hold the lease.
+    ///
+    /// # Errors
+    /// What is wrong with the descriptor.
+    pub fn import(self: &Arc<Self>, schema: u32, lease: u64, descriptor: &[u8]) -> Result<RecordBatch> {
+        let schema = self.schema(schema)?;
+        let memory = InputMemory { link: self, lease: Arc::new(InputLease { link: self.clone(), lease }) };
+        // The host is believed: it could do to this process whatever it likes.
+        exchange::import(&Descriptor::decode(descriptor)?, &schema, &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
+    }
+
+    fn resolve_segment<O: Send + Sync + 'static>(&self, extent: Extent, owner: O) -> Result<Mapped> {
+        let segment = self.segments.get(extent.segment).ok_or_else(|| bad(extent, "is in no segment that this worker was sent"))?;
+        within(&segment, extent, owner, false)
+    }
+
+    /// Tells the host that an input is no longer read. Never waits, and needs no interpreter: the last drop may happen anywhere.
+    pub(crate) fn release(&self, lease: u64) {
+        if std::process::id() != self.process {
+            return;
+        }
+        let mut state = self.state();
+        state.releases.push(lease);
+        if state.answering || state.releases.len() > MAX_PACKET / 16 {
+            return;
+        }
+        let message = ToHost::Release { leases: state.releases.clone() };
+        // No room now: they stay, and go with the next answer.
+        if let Ok(bytes) = message.encode()
+            && let Ok(true) = self.socket.try_send(&bytes, None)
+        {
+            state.releases.clear();
+        }
+    }
+
+    fn not_forked(&self) -> Result<()> {
+        if std::process::id() == self.process {
+            return Ok(());
+        }
+        Err(Error::new(Code::ForkedHandle, "this is a forked child: the link to the host belongs to its parent")
+            .with_hint("return values to the parent process; only the worker itself can answer"))
+    }
+}
+
+impl State {
+    fn keep(&mut self, keep: Keep) -> u64 {
+        self.next_result += 1;
+        self.results.insert(self.next_result, keep);
+        self.next_result
+    }
+}
+
+impl Space for WorkerLink {
+    fn allocate(&self, len: usize) -> Result<Block> {
+        self.arena.allocate(len)
+    }
+
+    fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
+        self.segments.locate(ptr, len)
+    }
+}
+
+impl AsFd for WorkerLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A worker's source of segments: the host.
+struct HostMemory {
+    link: Weak<WorkerLink>,
+}
+
+impl Source for HostMemory {
+    fn segment(&self, len: usize) -> Result<Option<Arc<Segment>>> {
+        let link = self.link.upgrade().ok_or_else(|| Error::new(Code::Internal, "the link is gone"))?;
+        link.send(&ToHost::NeedSegment { len: len as u64 })?;
+        // What the host gives is in the arena when the answer is here.
+        match link.wait_for(|message| matches!(message, ToWorker::TryAgain | ToWorker::NoSegment { .. }))? {
+            ToWorker::NoSegment { error } => Err(error.into_error()),
+            _ => Ok(None),
+        }
+    }
+
+    fn discard(&self, segment: Arc<Segment>) {
+        if let Some(link) = self.link.upgrade() {
+            link.segments.remove(segment.id());
+            // A host that is gone needs no telling.
+            _ = link.send(&ToHost::Discard { segment: segment.id() });
+        }
+    }
+}
+
+/// The right of this worker to read an input; its last drop is the release.
+struct InputLease {
+    link: Arc<WorkerLink>,
+    lease: u64,
+}
+
+impl Drop for InputLease {
+    fn drop(&mut self) {
+        self.link.release(self.lease);
+    }
+}
+
+struct InputMemory<'a> {
+    link: &'a WorkerLink,
+    lease: Arc<InputLease>,
+}
+
+impl Resolve for InputMemory<'_> {
+    fn resolve(&self, extent: Extent) -> Result<Mapped> {
+        self.link.resolve_segment(extent, self.lease.clone())
+    }
+}
+
+impl From<RemoteError> for Error {
+    fn from(error: RemoteError) -> Self {
+        error.into_error()
+    }
+}

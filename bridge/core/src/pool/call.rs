@@ -1,0 +1,291 @@
+//! One batch to one function, and what comes back.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Schema, SchemaRef};
+use futures::TryStreamExt;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::arguments::{self, Selection};
+use super::map::MapOptions;
+use super::places::{Answer, all_busy};
+use super::registry::Known;
+use super::{Inner, closed};
+use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
+use crate::failure::{Code, Error, Result};
+use crate::function::{Function, Kind, Signature};
+use crate::link::{Keep, Outgoing, RawResult, within};
+use crate::memory::{Block, Extent, Space};
+
+/// How long a call waits for shared memory that workers hold.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
+/// How often a caller who waits for a worker looks whether there is any hope.
+const HOPE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Where in its stream a batch stands.
+#[derive(Clone, Debug)]
+pub(super) struct Position {
+    pub(super) batch: u64,
+    pub(super) rows: Range<u64>,
+}
+
+pub(super) async fn with_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
+    let known = inner.known(function).await?;
+    let signature = known.signature();
+    if signature.kind == Kind::Batches {
+        return whole_stream(inner, function, &signature, batch).await;
+    }
+    let arguments = Selection::new(&signature, &batch.schema(), None)?.of(&batch)?;
+    let position = Position { batch: 0, rows: 0..batch.num_rows() as u64 };
+    inner.call(&known, arguments, position).await
+}
+
+pub(super) async fn with_arrays(inner: &Arc<Inner>, function: &Function, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
+    let known = inner.known(function).await?;
+    let arguments = arguments::positional(&known.signature(), arrays)?;
+    let position = Position { batch: 0, rows: 0..arguments.num_rows() as u64 };
+    inner.call(&known, arguments, position).await
+}
+
+async fn whole_stream(inner: &Arc<Inner>, function: &Function, signature: &Signature, batch: RecordBatch) -> Result<RecordBatch> {
+    let source = futures::stream::iter([Ok(batch)]);
+    let results = super::map::start(inner, function, Box::pin(source), MapOptions::default()).await?;
+    let batches: Vec<RecordBatch> = results.try_collect().await?;
+    let declared = || signature.returns.clone().unwrap_or_else(|| Arc::new(Schema::empty()));
+    match batches.as_slice() {
+        [] => Ok(RecordBatch::new_empty(declared())),
+        [one] => Ok(one.clone()),
+        many => arrow_select::concat::concat_batches(&many[0].schema(), many).map_err(|error| Error::new(Code::WrongType, error.to_string())),
+    }
+}
+
+impl Inner {
+    /// Permits for this many batches under way.
+    pub(super) async fn permit(&self, count: usize) -> Result<OwnedSemaphorePermit> {
+        let acquiring = self.capacity.clone().acquire_many_owned(count as u32);
+        let mut acquiring = std::pin::pin!(acquiring);
+        loop {
+            match self.at_most(HOPE_INTERVAL, &mut acquiring).await {
+                Some(permit) => return permit.map_err(|_| closed()),
+                None if self.places.all_stalled() => return Err(all_busy()),
+                None => {}
+            }
+        }
+    }
+
+    /// Tries until something can be done, each time that a place has changed.
+    pub(super) async fn when_possible<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        let mut changed = self.places.changed.subscribe();
+        let mut closing = self.closing.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if *closing.borrow() {
+                return Err(closed());
+            }
+            if let Some(done) = attempt()? {
+                return Ok(done);
+            }
+            let change = async {
+                tokio::select! {
+                    _ = changed.changed() => {}
+                    _ = closing.changed() => {}
+                }
+            };
+            if self.at_most(HOPE_INTERVAL, change).await.is_none() && self.places.all_stalled() {
+                return Err(all_busy());
+            }
+        }
+    }
+
+    /// A future's output, or `None` when it took too long. The clock runs on the pool's own thread: the caller needs no runtime.
+    async fn at_most<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = std::pin::pin!(future);
+        // Most waits are none; a timer is only made for the others.
+        if let Some(output) = futures::FutureExt::now_or_never(&mut future) {
+            return Some(output);
+        }
+        let (done, timer) = oneshot::channel::<()>();
+        let task = self.timers.spawn(async move {
+            tokio::time::sleep(limit).await;
+            _ = done.send(());
+        });
+        let output = tokio::select! {
+            output = &mut future => Some(output),
+            _ = timer => None,
+        };
+        task.abort();
+        output
+    }
+
+    /// Describes a batch for workers; what is not in shared memory is copied there. Waits for memory that workers are about to give back.
+    pub(super) async fn outgoing(&self, batch: RecordBatch) -> Result<Outgoing> {
+        let mut waited = false;
+        loop {
+            let freed = self.memory.freed.notified();
+            let mut freed = std::pin::pin!(freed);
+            freed.as_mut().enable();
+            match exchange::export(&batch, self, &self.ledger, Direction::Input) {
+                Ok(export) => {
+                    let mut descriptor = Vec::new();
+                    export.descriptor.encode(&mut descriptor);
+                    let extents = export.extents.clone().into();
+                    let schema = batch.schema();
+                    let keep = Arc::new(Keep::of_export(batch, export.blocks, &export.extents));
+                    return Ok(Outgoing { schema, descriptor, extents, keep });
+                }
+                Err(error) if error.code() == Code::MemoryLimit && !waited => {
+                    // A first look, then one long wait in which every freed block is tried.
+                    waited = self.at_most(MEMORY_WAIT, freed).await.is_none();
+                }
+                Err(error) if error.code() == Code::MemoryLimit => return Err(error.with_hint(self.memory.holders())),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The same batch in shared memory.
+    pub(super) fn share(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let export = exchange::export(batch, self, &self.ledger, Direction::Input)?;
+        let memory = OwnMemory { inner: self, keep: Arc::new((export.blocks, batch.clone())) };
+        exchange::import(&export.descriptor, &batch.schema(), &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
+    }
+
+    /// Sends one batch of arguments to a function and waits for the checked result.
+    pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: Position) -> Result<RecordBatch> {
+        let rows = arguments.num_rows();
+        let signature = known.signature();
+        let placed = |error: Error| error.with_function(&signature.name).with_batch(position.batch).with_rows(position.rows.clone());
+        let raw = self.answer(known, arguments).await.map_err(|failed| match failed {
+            Failed::Here(error) => placed(error),
+            Failed::There(remote) => {
+                let row = remote.row.map(|row| position.rows.start + row);
+                let error = placed(remote.into_error());
+                row.map_or(error.clone(), |row| error.narrowed_to_rows(row..row + 1))
+            }
+        })?;
+        self.import(&signature, raw, Some(rows)).map_err(placed)
+    }
+
+    async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch) -> Result<RawResult, Failed> {
+        let mut permit = Some(self.permit(1).await?);
+        let outgoing = self.outgoing(arguments).await?;
+        let deadline = known.function.deadline().or(self.options.deadline);
+        let mut retries = known.function.retries();
+        loop {
+            let call = self.call_number();
+            let (worker, answer) = self.when_possible(|| self.places.try_call(known, call, &outgoing, deadline, &mut permit)).await?;
+            let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
+            let answer = answer.await;
+            cancel.armed = false;
+            match answer {
+                Ok(Answer::Result(raw)) => return Ok(raw),
+                Ok(Answer::Failed(error)) => return Err(Failed::There(error)),
+                // A deadline is an answer of its own: the next attempt would only take as long.
+                Ok(Answer::Died(error)) if retries == 0 || error.code() == Code::DeadlineExceeded || error.code() == Code::PoolClosed => {
+                    return Err(Failed::Here(error));
+                }
+                Ok(Answer::Died(_)) => retries -= 1,
+                Ok(Answer::Again) => {}
+                Err(_) => return Err(Failed::Here(closed())),
+            }
+        }
+    }
+
+    /// Checks a result against what the function said that it gives.
+    pub(super) fn import(&self, signature: &Signature, raw: RawResult, rows: Option<usize>) -> Result<RecordBatch> {
+        let batch = raw.import(self.options.mode)?;
+        if let Some(rows) = rows.filter(|&rows| rows != batch.num_rows()) {
+            return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));
+        }
+        match &signature.returns {
+            Some(declared) => conform(declared, batch),
+            None => Ok(batch),
+        }
+    }
+}
+
+/// The batch under the declared schema, if it has the declared types.
+pub(super) fn conform(declared: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema_ref();
+    if Arc::ptr_eq(schema, declared) || schema == declared {
+        return Ok(batch);
+    }
+    let (found, wanted) = (schema.fields(), declared.fields());
+    if found.len() != wanted.len() {
+        let message = format!("the result has {} columns and {} are declared", found.len(), wanted.len());
+        return Err(Error::new(Code::WrongType, message));
+    }
+    for ((found, wanted), array) in found.iter().zip(wanted).zip(batch.columns()) {
+        if found.data_type() != wanted.data_type() {
+            let message = format!("column `{}` of the result is {} and {} is declared", wanted.name(), found.data_type(), wanted.data_type());
+            return Err(Error::new(Code::WrongType, message).with_hint("return the declared type, or declare the returned one"));
+        }
+        if found.name() != wanted.name() {
+            let message = format!("a column of the result is named `{}` where `{}` is declared", found.name(), wanted.name());
+            return Err(Error::new(Code::WrongType, message));
+        }
+        if !wanted.is_nullable() && array.null_count() > 0 {
+            let message = format!("column `{}` of the result has {} nulls and is declared without", wanted.name(), array.null_count());
+            return Err(Error::new(Code::InvalidData, message));
+        }
+    }
+    let rows = batch.num_rows();
+    arguments::assemble(declared.clone(), batch.columns().to_vec(), rows)
+}
+
+/// Why there is no result: found out here, or told by the worker.
+enum Failed {
+    Here(Error),
+    There(crate::link::RemoteError),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed::Here(error)
+    }
+}
+
+/// Tells the pool when the future that waits for a call is dropped.
+struct CancelOnDrop<'a> {
+    inner: &'a Inner,
+    worker: usize,
+    call: u64,
+    armed: bool,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.inner.places.cancel(self.worker, self.call);
+        }
+    }
+}
+
+/// Where the host puts arguments: its own arena; and what any segment of the pool holds already, workers can read there.
+impl Space for Inner {
+    fn allocate(&self, len: usize) -> Result<Block> {
+        self.arena.allocate(len)
+    }
+
+    fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
+        self.memory.segments.locate(ptr, len)
+    }
+}
+
+/// The host's own view of what it put into shared memory.
+struct OwnMemory<'a> {
+    inner: &'a Inner,
+    keep: Arc<(Vec<Block>, RecordBatch)>,
+}
+
+impl Resolve for OwnMemory<'_> {
+    fn resolve(&self, extent: Extent) -> Result<Mapped> {
+        let segment = self.inner.memory.segments.get(extent.segment);
+        let segment = segment.ok_or_else(|| Error::new(Code::Internal, "a segment of this pool is not in it"))?;
+        within(&segment, extent, self.keep.clone(), false)
+    }
+}

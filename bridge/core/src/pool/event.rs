@@ -1,0 +1,76 @@
+//! What a pool tells: events as they happen, and sums.
+
+use std::time::Duration;
+
+use crate::failure::Error;
+
+/// Something that happened in a pool.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A worker process was started.
+    WorkerStarted {
+        /// Its place in the pool.
+        worker: usize,
+        /// Its process.
+        pid: u32,
+    },
+    /// A worker can take calls.
+    WorkerReady {
+        /// Its place in the pool.
+        worker: usize,
+    },
+    /// A worker is gone.
+    WorkerEnded {
+        /// Its place in the pool.
+        worker: usize,
+        /// Why.
+        reason: Error,
+    },
+    /// A result arrived.
+    BatchDone {
+        /// The worker that made it.
+        worker: usize,
+        /// Rows of the result.
+        rows: u64,
+        /// How long the worker was busy with it.
+        busy: Duration,
+    },
+    /// A batch failed.
+    BatchFailed {
+        /// The worker that had it.
+        worker: usize,
+        /// Why.
+        reason: Error,
+    },
+}
+
+/// Sums over a pool's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// One for each place.
+    pub workers: Vec<WorkerStats>,
+    /// Bytes of all shared memory segments now.
+    pub memory_used: u64,
+    /// Bytes that they may reach.
+    pub memory_limit: u64,
+}
+
+/// What one worker, and those before it in its place, have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStats {
+    /// The process, where there is one now.
+    pub pid: Option<u32>,
+    /// What it is doing: `starting`, `idle`, `busy` or `gone`.
+    pub state: &'static str,
+    /// Results that it gave.
+    pub batches: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Batches that failed in it.
+    pub failures: u64,
+    /// How often a new process took the place of one that ended.
+    pub restarts: u64,
+    /// How long it was busy.
+    pub busy: Duration,
+}

@@ -1,0 +1,343 @@
+//! The workers' places: who is there, what each has in hand, and whose turn it is.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use arrow_schema::SchemaRef;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use super::event::WorkerStats;
+use super::registry::Known;
+use crate::failure::{Code, Error, Result};
+use crate::function::Signature;
+use crate::link::{HostLink, Outgoing, RawResult, RemoteError, ToWorker};
+
+/// How long a worker may go on with a call that nobody waits for any more, once it is the worker's turn with it.
+pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(500);
+/// How long a function may take to be loaded: some libraries take their time.
+const LOAD_LIMIT: Duration = Duration::from_secs(300);
+/// How long a stream may stand still before it counts as abandoned for those who wait for its worker.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// What becomes of a call.
+pub(super) enum Answer {
+    /// A result, to be checked.
+    Result(RawResult),
+    /// The function failed.
+    Failed(RemoteError),
+    /// The worker died of it.
+    Died(Error),
+    /// The worker died before its turn: to be sent again.
+    Again,
+}
+
+/// What becomes of loading a function.
+pub(super) enum Defined {
+    Signature(Signature),
+    Failed(RemoteError),
+    Lost(Answer),
+}
+
+/// What a stream hears.
+pub(super) enum News {
+    Result(RawResult),
+    /// The function took an input: there is room for one more.
+    Next,
+    Done,
+    Failed(RemoteError),
+    Died(Error),
+}
+
+/// Something that a worker has in hand; the front of its queue is what it works on.
+pub(super) struct Flight {
+    pub(super) call: u64,
+    pub(super) work: Work,
+    pub(super) deadline: Option<Duration>,
+    pub(super) cancelled: Option<Instant>,
+    pub(super) doomed: Option<Error>,
+    /// Given back when the answer is here, not when somebody looks at it.
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) enum Work {
+    Define { function: u32, answer: Option<oneshot::Sender<Defined>> },
+    Call { answer: oneshot::Sender<Answer> },
+    Stream { news: mpsc::UnboundedSender<News>, waiting: bool, credit: u32 },
+}
+
+impl Flight {
+    /// Whether the worker could be working on it: a stream that waits for the host does not use up its deadline.
+    pub(super) fn is_running(&self) -> bool {
+        !matches!(self.work, Work::Stream { waiting: true, .. } | Work::Stream { credit: 0, .. })
+    }
+}
+
+/// One place.
+pub(super) struct Place {
+    pub(super) link: Option<Arc<HostLink>>,
+    pub(super) flights: VecDeque<Flight>,
+    /// Since when the front has been the front, or was last heard of.
+    pub(super) since: Instant,
+    pub(super) reserved: bool,
+    pub(super) defined: HashSet<u32>,
+    pub(super) pid: Option<u32>,
+    pub(super) starts: u64,
+    pub(super) failed_starts: u32,
+    pub(super) retired: bool,
+    pub(super) batches: u64,
+    pub(super) rows: u64,
+    pub(super) failures: u64,
+    pub(super) busy: Duration,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            link: None,
+            flights: VecDeque::new(),
+            since: Instant::now(),
+            reserved: false,
+            defined: HashSet::new(),
+            pid: None,
+            starts: 0,
+            failed_starts: 0,
+            retired: false,
+            batches: 0,
+            rows: 0,
+            failures: 0,
+            busy: Duration::ZERO,
+        }
+    }
+
+    fn push(&mut self, flight: Flight) {
+        if self.flights.is_empty() {
+            self.since = Instant::now();
+        }
+        self.flights.push_back(flight);
+    }
+
+    /// Takes the front, which was answered.
+    pub(super) fn pop(&mut self) -> Option<Flight> {
+        self.since = Instant::now();
+        self.flights.pop_front()
+    }
+
+    /// Makes sure that the worker knows the function.
+    fn introduce(&mut self, link: &HostLink, known: &Known) -> Result<()> {
+        if self.defined.insert(known.number) {
+            self.define(link, known, None)?;
+        }
+        Ok(())
+    }
+
+    fn define(&mut self, link: &HostLink, known: &Known, answer: Option<oneshot::Sender<Defined>>) -> Result<()> {
+        link.define(known.number, &known.function)?;
+        self.defined.insert(known.number);
+        self.push(Flight {
+            call: 0,
+            work: Work::Define { function: known.number, answer },
+            deadline: Some(LOAD_LIMIT),
+            cancelled: None,
+            doomed: None,
+            _permit: None,
+        });
+        Ok(())
+    }
+
+    fn stalled(&self) -> bool {
+        self.reserved && self.flights.front().is_some_and(|flight| !flight.is_running()) && self.since.elapsed() >= STALLED
+    }
+}
+
+/// All places, and the way to wait for a change in them.
+pub(super) struct Places {
+    state: Mutex<State>,
+    pub(super) changed: watch::Sender<()>,
+    window: usize,
+}
+
+pub(super) struct State {
+    pub(super) places: Vec<Place>,
+    pub(super) broken: Option<Error>,
+}
+
+/// Where a stream was opened.
+pub(super) struct Opened {
+    pub(super) worker: usize,
+    pub(super) link: Arc<HostLink>,
+    pub(super) news: mpsc::UnboundedReceiver<News>,
+}
+
+impl Places {
+    pub(super) fn new(workers: usize, window: usize) -> Self {
+        let places = (0..workers).map(|_| Place::new()).collect();
+        Self { state: Mutex::new(State { places, broken: None }), changed: watch::Sender::new(()), window }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Runs something with the least busy worker that has room; `None` when none has any now.
+    fn with_room<T>(&self, post: impl FnOnce(usize, &mut Place, &Arc<HostLink>) -> Result<T>) -> Result<Option<T>> {
+        let mut state = self.state();
+        if let Some(error) = &state.broken {
+            return Err(error.clone());
+        }
+        let window = self.window;
+        let open = state.places.iter_mut().enumerate().filter(|(_, place)| place.link.is_some() && !place.reserved && place.flights.len() < window);
+        let Some((worker, place)) = open.min_by_key(|(_, place)| place.flights.len()) else { return Ok(None) };
+        let link = place.link.clone().expect("a place without a link was filtered out");
+        post(worker, place, &link).map(Some)
+    }
+
+    pub(super) fn try_define(&self, known: &Known) -> Result<Option<oneshot::Receiver<Defined>>> {
+        self.with_room(|_, place, link| {
+            let (answer, receiver) = oneshot::channel();
+            place.define(link, known, Some(answer))?;
+            link.wake.notify_one();
+            Ok(receiver)
+        })
+    }
+
+    /// Sends one batch to the least busy worker. Says where it went.
+    pub(super) fn try_call(
+        &self,
+        known: &Known,
+        call: u64,
+        batch: &Outgoing,
+        deadline: Option<Duration>,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
+        self.with_room(|worker, place, link| {
+            place.introduce(link, known)?;
+            link.call(call, known.number, batch)?;
+            let (answer, receiver) = oneshot::channel();
+            place.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None, _permit: permit.take() });
+            if deadline.is_some() {
+                link.wake.notify_one();
+            }
+            Ok((worker, receiver))
+        })
+    }
+
+    /// Opens a stream in a worker that has nothing else in hand; one is kept from taking more until then.
+    pub(super) fn try_open(
+        &self,
+        known: &Known,
+        call: u64,
+        schema: &SchemaRef,
+        credit: u32,
+        deadline: Option<Duration>,
+        reserved: &mut Option<(usize, u64)>,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<Option<Opened>> {
+        let mut state = self.state();
+        if let Some(error) = &state.broken {
+            return Err(error.clone());
+        }
+        // A worker that was restarted is no longer reserved.
+        let still = reserved.filter(|&(worker, starts)| state.places[worker].starts == starts && state.places[worker].reserved);
+        let chosen = still.map(|(worker, _)| worker).or_else(|| {
+            let open = state.places.iter().enumerate().filter(|(_, place)| place.link.is_some() && !place.reserved);
+            open.min_by_key(|(_, place)| place.flights.len()).map(|(worker, _)| worker)
+        });
+        let Some(worker) = chosen else {
+            *reserved = None;
+            return Ok(None);
+        };
+        let place = &mut state.places[worker];
+        place.reserved = true;
+        *reserved = Some((worker, place.starts));
+        if !place.flights.is_empty() {
+            return Ok(None);
+        }
+        let Some(link) = place.link.clone() else { return Ok(None) };
+        place.introduce(&link, known)?;
+        link.open(call, known.number, schema, credit)?;
+        let (news, receiver) = mpsc::unbounded_channel();
+        let work = Work::Stream { news, waiting: false, credit };
+        place.push(Flight { call, work, deadline, cancelled: None, doomed: None, _permit: permit.take() });
+        link.wake.notify_one();
+        Ok(Some(Opened { worker, link, news: receiver }))
+    }
+
+    /// Gives a reserved worker back that was not used.
+    pub(super) fn unreserve(&self, reserved: Option<(usize, u64)>) {
+        if let Some((worker, starts)) = reserved {
+            let mut state = self.state();
+            let place = &mut state.places[worker];
+            let idle = !place.flights.iter().any(|flight| matches!(flight.work, Work::Stream { .. }));
+            if place.starts == starts && idle {
+                place.reserved = false;
+                drop(state);
+                self.changed.send_replace(());
+            }
+        }
+    }
+
+    /// Notes what the host gave to a stream: an input, or room for results.
+    pub(super) fn gave(&self, worker: usize, call: u64, input: bool, results: u32) {
+        let mut state = self.state();
+        let place = &mut state.places[worker];
+        let Some(flight) = place.flights.iter_mut().find(|flight| flight.call == call) else { return };
+        let was_running = flight.is_running();
+        if let Work::Stream { waiting, credit, .. } = &mut flight.work {
+            *waiting &= !input;
+            *credit += results;
+        }
+        if !was_running {
+            place.since = Instant::now();
+            if let Some(link) = place.link.as_ref().filter(|_| place.flights.front().is_some_and(|flight| flight.deadline.is_some())) {
+                link.wake.notify_one();
+            }
+        }
+    }
+
+    /// Nobody waits for this call any more.
+    pub(super) fn cancel(&self, worker: usize, call: u64) {
+        let mut state = self.state();
+        let place = &mut state.places[worker];
+        let Some(flight) = place.flights.iter_mut().find(|flight| flight.call == call) else { return };
+        flight.cancelled = Some(Instant::now());
+        let stream = matches!(flight.work, Work::Stream { .. });
+        if let Some(link) = &place.link {
+            if stream {
+                // What cannot be sent need not be: the grace ends it then.
+                _ = link.send(&ToWorker::Cancel { call });
+            }
+            link.wake.notify_one();
+        }
+    }
+
+    /// Whether every worker is held by a stream from which nobody takes.
+    pub(super) fn all_stalled(&self) -> bool {
+        self.state().places.iter().all(|place| place.retired || place.stalled())
+    }
+
+    pub(super) fn stats(&self) -> Vec<WorkerStats> {
+        let state = self.state();
+        let one = |place: &Place| WorkerStats {
+            pid: place.pid,
+            state: match (&place.link, place.flights.is_empty()) {
+                _ if place.retired => "gone",
+                (None, _) => "starting",
+                (Some(_), true) => "idle",
+                (Some(_), false) => "busy",
+            },
+            batches: place.batches,
+            rows: place.rows,
+            failures: place.failures,
+            restarts: place.starts.saturating_sub(1),
+            busy: place.busy,
+        };
+        state.places.iter().map(one).collect()
+    }
+}
+
+/// The error for a caller who would wait for ever.
+pub(super) fn all_busy() -> Error {
+    Error::new(Code::PoolBusy, "every worker is held by an open stream of a batches function, and nothing is taken from it")
+        .with_hint("take the stream's results, close it, or give the pool more workers")
+}

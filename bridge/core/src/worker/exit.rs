@@ -1,0 +1,93 @@
+//! How a worker ended, in words.
+
+use std::time::Duration;
+
+use crate::failure::{Code, Error};
+
+/// Exit status of the bootstrap where pyarrow cannot be imported.
+const NO_PYARROW: i32 = 81;
+/// Exit status of the bootstrap where transom cannot be imported.
+const NO_TRANSOM: i32 = 82;
+
+/// How a process ended, as `waitid(2)` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with this status.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+    /// Somebody else took the answer: the host ignores `SIGCHLD` or waits for all children.
+    Unknown,
+}
+
+/// The error for a worker that ended by itself: what happened, and what that usually means.
+pub fn decode(ending: Ending, ready: bool, age: Duration) -> Error {
+    let phase = if ready { format!("after {:.1} s", age.as_secs_f64()) } else { "before it was ready".to_owned() };
+    match ending {
+        Ending::Exited(NO_PYARROW) if !ready => Error::new(Code::PyarrowMissing, "the worker's interpreter cannot import pyarrow")
+            .with_hint("install pyarrow in that interpreter: `PYTHON -m pip install pyarrow`"),
+        Ending::Exited(NO_TRANSOM) if !ready => Error::new(Code::TransomMissing, "the worker's interpreter cannot import transom")
+            .with_hint("install transom in that interpreter, in the version of this host: `PYTHON -m pip install transom`"),
+        Ending::Exited(status) if !ready => Error::new(Code::StartFailed, format!("the worker ended with exit status {status} {phase}")),
+        Ending::Exited(status) => Error::new(Code::WorkerExited, format!("the worker ended with exit status {status} {phase}"))
+            .with_hint("the function, or a library that it calls, ended the process (`os._exit`, or `exit()` in native code)"),
+        Ending::Killed(signal) => killed(signal, &phase),
+        Ending::Unknown => Error::new(Code::WorkerExited, format!("the worker ended {phase}, and how it ended cannot be told"))
+            .with_hint("let SIGCHLD have its default action in this process, and wait for no child that is not yours"),
+    }
+}
+
+fn killed(signal: i32, phase: &str) -> Error {
+    let error = Error::new(Code::WorkerSignalled, format!("the worker was killed by {} {phase}", signal_name(signal)));
+    match signal {
+        libc::SIGKILL => error.with_hint("somebody sent SIGKILL, or the kernel did since memory ran out (`dmesg` tells)"),
+        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
+            error.with_hint("the fault is in native code that the function called, or the function wrote to its input, which is read-only")
+        }
+        libc::SIGABRT => error.with_hint("native code that the function called gave up; its last words are in the worker's output"),
+        _ => error,
+    }
+}
+
+/// The name of a signal, such as `SIGSEGV`.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGSYS => "SIGSYS",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ending_has_its_code() {
+        let second = Duration::from_secs(1);
+        let code = |ending, ready| decode(ending, ready, second).code();
+        assert_eq!(code(Ending::Exited(NO_PYARROW), false), Code::PyarrowMissing);
+        assert_eq!(code(Ending::Exited(NO_PYARROW), true), Code::WorkerExited);
+        assert_eq!(code(Ending::Exited(NO_TRANSOM), false), Code::TransomMissing);
+        assert_eq!(code(Ending::Exited(3), false), Code::StartFailed);
+        assert_eq!(code(Ending::Killed(libc::SIGSEGV), true), Code::WorkerSignalled);
+        assert!(decode(Ending::Killed(libc::SIGSEGV), true, second).message().contains("SIGSEGV"));
+        assert!(decode(Ending::Killed(40), true, second).message().contains("signal 40"));
+    }
+}

@@ -1,0 +1,127 @@
+//! What a worker prints: always drained, the last of it kept, the rest counted.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::watched::watched;
+
+/// Bytes kept of each stream.
+const KEPT: usize = 64 * 1024;
+
+/// The last bytes of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    bytes: Vec<u8>,
+    dropped: u64,
+}
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        // Cut in large steps: at every byte it would be a memmove for each line.
+        if self.bytes.len() > 2 * KEPT {
+            let cut = self.bytes.len() - KEPT;
+            self.bytes.drain(..cut);
+            self.dropped += cut as u64;
+        }
+    }
+
+    /// The last `count` lines.
+    pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        let mut last: Vec<String> = lines[lines.len().saturating_sub(count)..].iter().map(|line| capped(line)).collect();
+        if self.dropped > 0 && !last.is_empty() {
+            last.insert(0, format!("({} bytes before were dropped)", self.dropped));
+        }
+        last
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+fn capped(line: &str) -> String {
+    const LONGEST: usize = 400;
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+/// A pipe of a worker, read without waiting for its end: a grandchild may hold it open for ever.
+pub(super) struct Drain {
+    pipe: AsyncFd<OwnedFd>,
+    pub(super) tail: Arc<Mutex<Tail>>,
+    open: bool,
+}
+
+impl Drain {
+    pub(super) fn new(pipe: OwnedFd) -> std::io::Result<Self> {
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        Ok(Self { pipe: watched(pipe, Interest::READABLE)?, tail: Arc::default(), open: true })
+    }
+
+    /// Waits for output and takes it in; never returns once the pipe is closed.
+    pub(super) async fn take(&mut self) {
+        if !self.open {
+            return std::future::pending().await;
+        }
+        match self.pipe.readable().await {
+            Ok(mut ready) => {
+                if self.open && Self::read(&self.pipe, &self.tail, &mut self.open) {
+                    ready.clear_ready();
+                }
+            }
+            Err(_) => self.open = false,
+        }
+    }
+
+    /// Takes in what is there now.
+    pub(super) fn take_rest(&mut self) {
+        Self::read(&self.pipe, &self.tail, &mut self.open);
+    }
+
+    /// Reads a bounded amount, so that a worker that never stops printing cannot keep its supervisor from everything else; `true` when the pipe is
+    /// empty now.
+    fn read(pipe: &AsyncFd<OwnedFd>, tail: &Mutex<Tail>, open: &mut bool) -> bool {
+        let mut buffer = [0_u8; 16 * 1024];
+        for _ in 0..16 {
+            match rustix::io::read(pipe.get_ref(), &mut buffer) {
+                Ok(0) => *open = false,
+                Ok(count) => {
+                    tail.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(&buffer[..count]);
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {}
+                Err(_) => *open = false,
+            }
+            return true;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_and_the_rest_is_counted() {
+        let mut tail = Tail::default();
+        for i in 0..100_000 {
+            tail.push(format!("line {i}\n").as_bytes());
+        }
+        assert!(tail.bytes.len() <= 2 * KEPT);
+        let lines = tail.last_lines(2);
+        assert!(lines[0].contains("bytes before were dropped"));
+        assert_eq!(lines[1..], ["line 99998", "line 99999"]);
+        assert_eq!(tail.dropped + tail.bytes.len() as u64, (0..100_000).map(|i| format!("line {i}\n").len() as u64).sum::<u64>());
+    }
+}

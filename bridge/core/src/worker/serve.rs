@@ -1,0 +1,264 @@
+//! The worker's side: the loop that every language's worker runs. A language brings a [`Runtime`]; all of the protocol is here.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Schema, SchemaRef};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::exchange::Descriptor;
+use crate::failure::{Code, Error, Result};
+use crate::function::{Kind, Signature, Source};
+use crate::link::{PROTOCOL, Ready, Received, RemoteError, ToHost, ToWorker, WorkerLink};
+
+/// What a language brings to its workers: loading functions and calling them.
+///
+/// All methods are called on the thread that called [`serve`]. None may keep its arguments' memory from being released for ever: an input is the
+/// host's until the last array over it is dropped.
+pub trait Runtime {
+    /// The language and its version, such as `Python 3.11.7`.
+    fn language(&self) -> String;
+
+    /// Loads a function and remembers it under a number.
+    ///
+    /// # Errors
+    /// What keeps it from being loaded; told to every caller of the function.
+    fn define(&mut self, function: u32, source: &Source, import_path: &[String]) -> Result<Signature, RemoteError>;
+
+    /// Calls a scalar or row function with one batch of arguments, in the order of its parameters; gives one array.
+    ///
+    /// # Errors
+    /// What the function raised, or why its result cannot be used.
+    fn call(&mut self, function: u32, arguments: RecordBatch) -> Result<ArrayRef, RemoteError>;
+
+    /// Opens a batches function over its input; what the iterator gives is sent to the host.
+    ///
+    /// # Errors
+    /// What the function raised before its first result.
+    fn open(&mut self, function: u32, input: Input) -> Result<Results, RemoteError>;
+}
+
+/// The results of a batches function.
+pub type Results = Box<dyn Iterator<Item = Result<RecordBatch, RemoteError>>>;
+
+/// Serves the host at the other end of `descriptor` until it says goodbye.
+///
+/// A thread of its own watches the link: when the host is gone the process ends at once, whatever the interpreter is doing.
+///
+/// # Errors
+/// `PROTOCOL_VIOLATION` and its like; a host that is gone is no error.
+pub fn serve(descriptor: OwnedFd, runtime: &mut dyn Runtime) -> Result<()> {
+    // What the function starts must not inherit the link: it would keep it open after this process's death.
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).map_err(|error| Error::system(Code::System, "the link is not open", error))?;
+    let link = WorkerLink::new(descriptor);
+    watch(&link)?;
+    let Received::Message(ToWorker::Hello(_)) = link.receive()? else {
+        return Err(Error::new(Code::ProtocolViolation, "the first message is not a hello"));
+    };
+    // The host compares: it is the one who can tell its user.
+    let ready = Ready { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), sizes: Descriptor::SIZES, language: runtime.language() };
+    link.send(&ToHost::Ready(ready))?;
+    let mut server = Server { link, runtime, functions: HashMap::new() };
+    loop {
+        match server.link.receive()? {
+            Received::End | Received::Message(ToWorker::Bye) => return Ok(()),
+            Received::Message(message) => server.handle(message)?,
+        }
+    }
+}
+
+/// Ends this process when the host's end of the link is closed. It needs nothing of the interpreter, whose lock native code may hold for ever.
+fn watch(link: &Arc<WorkerLink>) -> Result<()> {
+    let socket = link.as_fd().try_clone_to_owned().map_err(|error| Error::system(Code::DescriptorLimit, "cannot watch the link", error))?;
+    let run = move || {
+        loop {
+            let mut poll_fds = [PollFd::new(&socket, PollFlags::RDHUP)];
+            let ended = match poll(&mut poll_fds, None) {
+                Ok(_) => poll_fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL),
+                Err(error) => error != rustix::io::Errno::INTR,
+            };
+            if ended {
+                // SAFETY: `_exit` ends the process and runs nothing of it: no destructor, no handler, no interpreter.
+                unsafe { libc::_exit(0) };
+            }
+        }
+    };
+    let builder = std::thread::Builder::new().name("transom-watch".to_owned()).stack_size(64 * 1024);
+    builder.spawn(run).map_err(|error| Error::system(Code::System, "cannot start a thread", error))?;
+    Ok(())
+}
+
+struct Server<'a> {
+    link: Arc<WorkerLink>,
+    runtime: &'a mut dyn Runtime,
+    functions: HashMap<u32, Loaded>,
+}
+
+struct Loaded {
+    signature: Result<Signature, RemoteError>,
+    /// The schema of the last result, which the next one most likely has.
+    schema: Option<SchemaRef>,
+}
+
+impl Server<'_> {
+    fn handle(&mut self, message: ToWorker) -> Result<()> {
+        match message {
+            ToWorker::Define { function, source, import_path } => {
+                let runtime = &mut *self.runtime;
+                let outcome = caught(|| runtime.define(function, &source, &import_path));
+                self.functions.insert(function, Loaded { signature: outcome.clone(), schema: None });
+                self.link.send(&ToHost::Defined { function, outcome })
+            }
+            ToWorker::Call { call, function, schema, lease, descriptor } => {
+                let began = Instant::now();
+                self.link.begin_answer();
+                let outcome = self.call(function, schema, lease, &descriptor);
+                let outcome = outcome.and_then(|result| self.link.send_result(call, result, began.elapsed()).map_err(RemoteError::from));
+                if let Err(error) = outcome {
+                    self.link.send(&ToHost::Failed { call, error })?;
+                }
+                self.link.end_answer()
+            }
+            ToWorker::Open { call, function, schema, credit } => {
+                let said = match self.stream(call, function, schema, credit) {
+                    Ok(()) => ToHost::Done { call },
+                    Err(error) => ToHost::Failed { call, error },
+                };
+                self.link.send(&said)
+            }
+            // Left over from a stream that has ended on this side.
+            ToWorker::Input { lease, .. } => {
+                self.link.release(lease);
+                Ok(())
+            }
+            ToWorker::End { .. } | ToWorker::Credit { .. } | ToWorker::Cancel { .. } | ToWorker::TryAgain => Ok(()),
+            other => Err(Error::new(Code::ProtocolViolation, format!("{other:?} is not expected here"))),
+        }
+    }
+
+    fn signature(&self, function: u32, kind: impl Fn(Kind) -> bool) -> Result<&Signature, RemoteError> {
+        let unknown = || RemoteError::new(Code::ProtocolViolation, format!("function {function} was not defined"));
+        let signature = self.functions.get(&function).ok_or_else(unknown)?.signature.as_ref().map_err(Clone::clone)?;
+        if kind(signature.kind) { Ok(signature) } else { Err(RemoteError::new(Code::ProtocolViolation, "the call does not fit the function's kind")) }
+    }
+
+    fn call(&mut self, function: u32, schema: u32, lease: u64, descriptor: &[u8]) -> Result<RecordBatch, RemoteError> {
+        self.signature(function, |kind| kind != Kind::Batches)?;
+        let arguments = self.link.import(schema, lease, descriptor)?;
+        let rows = arguments.num_rows();
+        let runtime = &mut *self.runtime;
+        let result = caught(|| runtime.call(function, arguments))?;
+        if result.len() != rows {
+            let message = format!("the function returned {} rows for {rows}", result.len());
+            return Err(RemoteError::new(Code::WrongLength, message));
+        }
+        let schema = self.result_schema(function, &result)?;
+        // Nulls in a field declared as without are for the host to judge: it must check anyway.
+        let schema = if result.null_count() > 0 && !schema.field(0).is_nullable() { nullable(&schema) } else { schema };
+        RecordBatch::try_new(schema, vec![result]).map_err(|error| RemoteError::new(Code::InvalidData, error.to_string()))
+    }
+
+    fn result_schema(&mut self, function: u32, result: &ArrayRef) -> Result<SchemaRef, RemoteError> {
+        let signature = self.signature(function, |_| true)?;
+        let declared = signature.result_schema(result.data_type());
+        let fresh = if declared.field(0).data_type() == result.data_type() {
+            declared
+        } else {
+            let field = declared.field(0).clone().with_data_type(result.data_type().clone());
+            Arc::new(Schema::new(vec![field]))
+        };
+        let loaded = self.functions.get_mut(&function).expect("the signature was found above");
+        match &loaded.schema {
+            // The same pointer each time makes the search for its number one comparison.
+            Some(known) if *known == fresh => Ok(known.clone()),
+            _ => Ok(loaded.schema.insert(fresh).clone()),
+        }
+    }
+
+    fn stream(&mut self, call: u64, function: u32, schema: u32, mut credit: u32) -> Result<(), RemoteError> {
+        self.signature(function, |kind| kind == Kind::Batches)?;
+        let input = Input { link: self.link.clone(), call, schema, ended: false };
+        let runtime = &mut *self.runtime;
+        let mut results = caught(|| runtime.open(function, input))?;
+        let mut began = Instant::now();
+        while let Some(batch) = caught(|| results.next().transpose())? {
+            while credit == 0 {
+                match self
+                    .link
+                    .wait_for(|message| matches!(message, ToWorker::Credit { call: c, .. } | ToWorker::Cancel { call: c } if *c == call))?
+                {
+                    ToWorker::Credit { results, .. } => credit += results,
+                    _ => return Err(RemoteError::new(Code::Cancelled, "the call was cancelled")),
+                }
+            }
+            credit -= 1;
+            self.link.send_result(call, batch, began.elapsed())?;
+            began = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    Arc::new(Schema::new(vec![schema.field(0).clone().with_nullable(true)]))
+}
+
+/// A panic in a worker is a failed batch, not the end of the worker.
+fn caught<T>(run: impl FnOnce() -> Result<T, RemoteError>) -> Result<T, RemoteError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(RemoteError::new(Code::Internal, format!("panic in the worker: {}", text.unwrap_or("without a message"))))
+    })
+}
+
+/// The input of a batches function: each `next` takes a batch that is there, or waits for the host to send one.
+pub struct Input {
+    link: Arc<WorkerLink>,
+    call: u64,
+    schema: u32,
+    ended: bool,
+}
+
+impl Input {
+    /// The schema of the batches.
+    ///
+    /// # Errors
+    /// `PROTOCOL_VIOLATION` where the host did not send it.
+    pub fn schema(&self) -> Result<SchemaRef> {
+        self.link.schema(self.schema)
+    }
+
+    fn take(&mut self) -> Result<Option<RecordBatch>, RemoteError> {
+        let call = self.call;
+        let mine = |message: &ToWorker| match message {
+            ToWorker::Input { call: c, .. } | ToWorker::End { call: c, .. } | ToWorker::Cancel { call: c } => *c == call,
+            _ => false,
+        };
+        self.link.gather()?;
+        let waiting = !self.link.has_waiting(mine);
+        self.link.send(&ToHost::Next { call, waiting })?;
+        match self.link.wait_for(mine)? {
+            ToWorker::Input { lease, descriptor, .. } => Ok(Some(self.link.import(self.schema, lease, &descriptor)?)),
+            ToWorker::End { error: Some(error), .. } => Err(error),
+            ToWorker::End { error: None, .. } => Ok(None),
+            _ => Err(RemoteError::new(Code::Cancelled, "the call was cancelled")),
+        }
+    }
+}
+
+impl Iterator for Input {
+    type Item = Result<RecordBatch, RemoteError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let item = self.take().transpose();
+        self.ended = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
