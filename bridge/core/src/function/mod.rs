@@ -163,6 +163,10 @@ pub struct Signature {
     pub variadic: bool,
     /// The schema of the results: one field for scalar and row functions. `None` where only the first result tells.
     pub returns: Option<SchemaRef>,
+    /// The longest that one batch may take, where the function's definition says so.
+    pub deadline: Option<Duration>,
+    /// How often a batch may be tried again after its worker died, by the function's definition.
+    pub retries: u32,
 }
 
 /// One parameter of a scalar or row function.
@@ -170,7 +174,7 @@ pub struct Signature {
 pub struct Parameter {
     /// Its name.
     pub name: String,
-    /// The one Arrow type that it takes, where it takes only one.
+    /// The Arrow type that it is declared with. The worker adapts what can be adapted without loss and refuses the rest.
     pub data_type: Option<DataType>,
     /// Whether it may be left out.
     pub optional: bool,

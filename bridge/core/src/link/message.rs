@@ -61,7 +61,9 @@ impl RemoteError {
 
     /// The host's error for it.
     pub fn into_error(self) -> Error {
-        let message = if self.kind.is_empty() { self.message.clone() } else { format!("{}: {}", self.kind, self.message) };
+        // Only an exception of the user's is its own sentence; other failures already say what failed and how.
+        let raised = self.code.family() == 3 && !self.kind.is_empty();
+        let message = if raised { format!("{}: {}", self.kind, self.message) } else { self.message.clone() };
         let mut error = Error::new(self.code, message);
         if !self.kind.is_empty() {
             error = error.with_remote(Remote { kind: self.kind, message: self.message, traceback: self.traceback });
@@ -422,6 +424,7 @@ fn put_signature(w: &mut Writer, signature: &Signature) -> Result<()> {
         w.text(&parameter.name).u8(u8::from(parameter.optional)).option(data_type, |w, bytes| _ = w.blob(&bytes));
     }
     w.option(returns, |w, bytes| _ = w.blob(&bytes));
+    w.option(signature.deadline, |w, deadline| _ = w.u64(deadline.as_nanos() as u64)).u32(signature.retries);
     Ok(())
 }
 
@@ -451,5 +454,6 @@ fn get_signature(r: &mut Reader<'_>) -> Result<Signature> {
         Ok(Parameter { name, data_type, optional })
     })?;
     let returns = r.option(|r| exchange::decode_schema(&r.blob()?))?;
-    Ok(Signature { name, kind, parameters, variadic, returns })
+    let deadline = r.option(|r| Ok(Duration::from_nanos(r.u64()?)))?;
+    Ok(Signature { name, kind, parameters, variadic, returns, deadline, retries: r.u32()? })
 }

@@ -173,8 +173,8 @@ impl Inner {
     async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch) -> Result<RawResult, Failed> {
         let mut permit = Some(self.permit(1).await?);
         let outgoing = self.outgoing(arguments).await?;
-        let deadline = known.function.deadline().or(self.options.deadline);
-        let mut retries = known.function.retries();
+        let deadline = known.deadline(self.options.deadline);
+        let mut retries = known.retries();
         loop {
             let call = self.call_number();
             let (worker, answer) = self.when_possible(|| self.places.try_call(known, call, &outgoing, deadline, &mut permit)).await?;

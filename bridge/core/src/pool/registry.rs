@@ -1,6 +1,7 @@
 //! The functions that a pool knows, by number.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -20,6 +21,18 @@ impl Known {
     /// The signature; there is one wherever [`Inner::known`] gave the function out.
     pub(super) fn signature(&self) -> Arc<Signature> {
         self.signature.get().expect("a known function was described").clone()
+    }
+}
+
+impl Known {
+    /// The longest that one batch may take: the caller's word, then the definition's, then the pool's.
+    pub(super) fn deadline(&self, pool: Option<Duration>) -> Option<Duration> {
+        self.function.deadline().or(self.signature().deadline).or(pool)
+    }
+
+    /// How often a batch may be tried again after its worker died.
+    pub(super) fn retries(&self) -> u32 {
+        self.function.retries().max(self.signature().retries)
     }
 }
 

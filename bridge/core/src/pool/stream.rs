@@ -129,7 +129,7 @@ impl Flow {
             None => Arc::new(arrow_schema::Schema::empty()),
         };
         let call = self.inner.call_number();
-        let deadline = self.known.function.deadline().or(self.inner.options.deadline);
+        let deadline = self.known.deadline(self.inner.options.deadline);
         // A stream has a worker for itself, so it takes all that this worker may have under way.
         let mut permit = Some(self.inner.permit(self.inner.options.window).await?);
         let inner = self.inner.clone();

@@ -131,6 +131,9 @@ struct Life<'a, O> {
     breach: Option<Error>,
     /// More messages may be there than were taken in at once.
     more: bool,
+    /// The worker's end of the link is closed.
+    deaf: bool,
+    /// It was closed while the worker should have gone on.
     hung_up: bool,
     killed_at: Option<Instant>,
     quiet_at: Option<Instant>,
@@ -170,6 +173,7 @@ impl<'a, O: Owner> Life<'a, O> {
             ready: false,
             breach: None,
             more: false,
+            deaf: false,
             hung_up: false,
             killed_at: None,
             quiet_at: None,
@@ -217,12 +221,13 @@ impl<'a, O: Owner> Life<'a, O> {
         let timer = self.next_time();
         let mut closed = self.place.closing.clone();
         let wants_room = self.link().wants_room();
-        let more = self.more;
+        let (more, deaf) = (self.more, self.deaf);
         let link = &self.link;
         let [stdout, stderr, faults] = &mut self.output;
         tokio::select! {
             () = tokio::task::yield_now(), if more => Turn::Messages,
-            ready = link.readable() => {
+            // A socket whose other end is closed is readable for ever.
+            ready = link.readable(), if !deaf => {
                 // Taken back before the socket is read until it is empty, so that what comes meanwhile is a new event.
                 ready.map(|mut guard| guard.clear_ready()).map_or(Turn::Died, |()| Turn::Messages)
             }
@@ -332,6 +337,7 @@ impl<'a, O: Owner> Life<'a, O> {
                 Ok(())
             }
             Incoming::HungUp => {
+                self.deaf = true;
                 // Most likely it is about to die, and its death will say more.
                 self.hung_up = self.killed_at.is_none();
                 self.killed_at.get_or_insert(Instant::now() + LAST_WORDS);

@@ -1,0 +1,139 @@
+//! A worker in Rust, for tests: it starts in a millisecond, so a thousand of them can be killed. A pool starts it like an interpreter, with the link's
+//! descriptor as the last argument.
+
+use std::collections::HashMap;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use transom::function::Source;
+use transom::link::RemoteError;
+use transom::worker::{Input, Results, Runtime, serve};
+use transom::{Code, Kind, Parameter, Signature};
+
+fn main() {
+    let descriptor = std::env::args().next_back().and_then(|text| text.parse().ok()).expect("the last argument is a descriptor");
+    // SAFETY: the host opened the descriptor for this process alone and says its number; nothing else here uses it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let outcome = serve(descriptor, &mut Native::default());
+    std::process::exit(i32::from(outcome.is_err()));
+}
+
+#[derive(Default)]
+struct Native {
+    names: HashMap<u32, String>,
+    kept: Vec<RecordBatch>,
+}
+
+impl Runtime for Native {
+    fn language(&self) -> String {
+        "Rust".to_owned()
+    }
+
+    fn define(&mut self, function: u32, source: &Source, _import_path: &[String]) -> Result<Signature, RemoteError> {
+        let Source::Module { module, name } = source else {
+            return Err(RemoteError::new(Code::FunctionNotFound, "only native:NAME is here"));
+        };
+        if name == "die_when_loaded" {
+            std::process::abort();
+        }
+        if module != "native" {
+            return Err(RemoteError::new(Code::FunctionNotFound, format!("there is no module {module}")));
+        }
+        self.names.insert(function, name.clone());
+        let streams = name.starts_with("stream");
+        let declared = name == "declared_text";
+        Ok(Signature {
+            name: name.clone(),
+            kind: if streams { Kind::Batches } else { Kind::Scalar },
+            parameters: if streams { vec![] } else { vec![Parameter { name: "x".to_owned(), data_type: None, optional: false }] },
+            variadic: false,
+            returns: declared.then(|| Arc::new(Schema::new(vec![Field::new(name, DataType::Utf8, true)]))),
+            deadline: (name == "spin_with_deadline").then(|| Duration::from_millis(200)),
+            retries: u32::from(name == "die_once"),
+        })
+    }
+
+    fn call(&mut self, function: u32, arguments: RecordBatch) -> Result<ArrayRef, RemoteError> {
+        let column = arguments.column(0).clone();
+        match self.names[&function].as_str() {
+            "identity" | "declared_text" => Ok(column),
+            "plus_one" => Ok(plus_one(&column)),
+            "pid" => Ok(Arc::new(Int64Array::from(vec![i64::from(std::process::id()); column.len()]))),
+            "raise" => Err(RemoteError { kind: "Oops".to_owned(), row: Some(2), ..RemoteError::new(Code::FunctionRaised, "as asked") }),
+            "panic" => panic!("as asked"),
+            "short" => Ok(column.slice(0, column.len().saturating_sub(1))),
+            "keep" => {
+                self.kept.push(arguments);
+                Ok(column)
+            }
+            "abort" => std::process::abort(),
+            "exit" => std::process::exit(3),
+            "spin" | "spin_with_deadline" => loop {
+                std::hint::spin_loop();
+            },
+            "hang_up" => {
+                // SAFETY: closing descriptors that others own is exactly the fault that this function is for; the process ends for it.
+                (3..64).for_each(|descriptor| _ = unsafe { libc::close(descriptor) });
+                Ok(column)
+            }
+            "die_once" => die_once(&column),
+            "print" => {
+                println!("a line to stdout");
+                eprintln!("a line to stderr");
+                std::process::abort();
+            }
+            name if name.starts_with("sleep_") => {
+                let millis: u64 = name["sleep_".len()..].parse().map_err(|_| RemoteError::new(Code::FunctionNotFound, "sleep_MILLIS"))?;
+                std::thread::sleep(Duration::from_millis(millis));
+                Ok(column)
+            }
+            name => Err(RemoteError::new(Code::FunctionNotFound, format!("there is no {name}"))),
+        }
+    }
+
+    fn open(&mut self, function: u32, mut input: Input) -> Result<Results, RemoteError> {
+        match self.names[&function].as_str() {
+            "stream_identity" => Ok(Box::new(input)),
+            "stream_sum" => {
+                let sum = input.try_fold(0, |sum, batch| Ok::<i64, RemoteError>(sum + total(&batch?)))?;
+                let column: ArrayRef = Arc::new(Int64Array::from(vec![sum]));
+                let batch = RecordBatch::try_from_iter([("sum", column)]).expect("one column makes a batch");
+                Ok(Box::new(std::iter::once(Ok(batch))))
+            }
+            "stream_twice" => Ok(Box::new(input.flat_map(|batch| match batch {
+                Ok(batch) => vec![Ok(batch.clone()), Ok(batch)],
+                Err(error) => vec![Err(error)],
+            }))),
+            "stream_die" => Ok(Box::new(input.skip(1).map(|_| std::process::abort()))),
+            "stream_for_ever" => {
+                let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+                let batch = RecordBatch::try_from_iter([("one", column)]).expect("one column makes a batch");
+                Ok(Box::new(std::iter::repeat_with(move || Ok(batch.clone()))))
+            }
+            name => Err(RemoteError::new(Code::FunctionNotFound, format!("there is no {name}"))),
+        }
+    }
+}
+
+fn plus_one(column: &ArrayRef) -> ArrayRef {
+    Arc::new(column.as_primitive::<Int64Type>().unary::<_, Int64Type>(|value| value.wrapping_add(1)))
+}
+
+fn total(batch: &RecordBatch) -> i64 {
+    batch.column(0).as_primitive::<Int64Type>().values().iter().sum()
+}
+
+/// Dies unless the file named in the environment is there; makes it first.
+fn die_once(column: &ArrayRef) -> Result<ArrayRef, RemoteError> {
+    let mark = std::env::var("TEST_MARK").map_err(|_| RemoteError::new(Code::Internal, "TEST_MARK is not set"))?;
+    if std::path::Path::new(&mark).exists() {
+        return Ok(column.clone());
+    }
+    std::fs::write(&mark, "").map_err(|error| RemoteError::new(Code::Internal, error.to_string()))?;
+    std::process::abort();
+}
