@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, Int64Array, NullArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use futures::StreamExt;
 use support::{Belongings, function, native, numbers, values};
@@ -284,6 +284,32 @@ fn a_batch_larger_than_a_segment_has_a_segment_of_its_own() {
         let result = pool.call_blocking(&function("plus_one"), numbers(0, rows)).unwrap();
         assert_eq!(result.num_rows(), rows);
         assert_eq!(values(&result)[rows - 1], rows as i64);
+    });
+}
+
+#[test]
+fn more_than_two_gibibytes_cross_whole() {
+    checked(|| {
+        let pool = native(WORKER, 1).memory_limit(6 << 30).build().unwrap();
+        // Made and compared by blocks, since this is built without optimisation.
+        let column = Int64Array::from((0..65_536).collect::<Vec<i64>>().repeat(4100));
+        assert!(column.values().inner().len() > 2 << 30);
+        let batch = RecordBatch::try_from_iter([("x", Arc::new(column) as ArrayRef)]).unwrap();
+        let result = pool.call_blocking(&function("identity"), batch.clone()).unwrap();
+        assert_eq!(result.column(0), batch.column(0));
+    });
+}
+
+#[test]
+fn more_rows_than_a_batch_may_have_are_refused() {
+    checked(|| {
+        let pool = native(WORKER, 1).memory_limit(64 << 20).build().unwrap();
+        let nulls: ArrayRef = Arc::new(NullArray::new(1 << 31));
+        let error = pool.call_arrays_blocking(&function("identity"), vec![nulls]).unwrap_err();
+        assert_eq!(error.code(), Code::BatchTooLarge);
+        let too_much = pool.call_blocking(&function("identity"), numbers(0, 9 << 20)).unwrap_err();
+        assert_eq!(too_much.code(), Code::BatchTooLarge, "{too_much}");
+        pool.call_blocking(&function("identity"), numbers(0, 1)).unwrap();
     });
 }
 

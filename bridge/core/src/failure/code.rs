@@ -123,10 +123,10 @@ codes! {
 
     /// The shared memory limit is reached, and what is held was not given back in time.
     MemoryLimit = 5001 "MEMORY_LIMIT",
-    /// Every worker is held, and nothing will free one.
-    PoolBusy = 5003 "POOL_BUSY",
     /// A batch is larger than can be sent.
     BatchTooLarge = 5002 "BATCH_TOO_LARGE",
+    /// Every worker is held, and nothing will free one.
+    PoolBusy = 5003 "POOL_BUSY",
 
     /// A column is not there.
     ColumnNotFound = 6001 "COLUMN_NOT_FOUND",

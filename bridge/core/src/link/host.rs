@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -19,6 +19,11 @@ use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Signature};
 use crate::memory::{Arena, Extent, Role, Segment, Segments};
+
+/// Packets that may wait for a worker to read; it is sent few at a time, so more means that it does not.
+const LONGEST_BACKLOG: usize = 4096;
+/// Schemas that a worker may announce.
+const MOST_SCHEMAS: usize = 65_536;
 
 /// The host's end. Any thread may send; one task receives.
 pub struct HostLink {
@@ -47,15 +52,27 @@ struct State {
     leases: HashMap<u64, Lease>,
     next_lease: u64,
     releases: Vec<u64>,
+    /// Segments that the worker is to forget when nothing lent lies in them any more.
+    leaving: Vec<u32>,
     forgotten: Vec<u32>,
     strays: u64,
+    /// Why the link is no use any more.
+    failure: Option<Error>,
     hung_up: bool,
 }
 
 /// The right of the worker to read `extents`; `keep` holds the memory meanwhile.
+#[derive(Clone)]
 struct Lease {
-    extents: Vec<Extent>,
+    extents: Arc<[Extent]>,
+    segments: Arc<[Arc<Segment>]>,
     keep: Arc<Keep>,
+}
+
+impl Lease {
+    fn names(&self, segment: u32) -> bool {
+        self.extents.iter().any(|extent| extent.segment == segment)
+    }
 }
 
 /// A batch ready to be sent: its descriptor, and what must live while a worker reads it. It can be sent to one worker after another.
@@ -64,6 +81,8 @@ pub(crate) struct Outgoing {
     pub(crate) schema: SchemaRef,
     pub(crate) descriptor: Vec<u8>,
     pub(crate) extents: Arc<[Extent]>,
+    /// The segments of the extents. They may leave the pool before the batch is sent: a batch can lie in the memory of a worker that has died since.
+    pub(crate) segments: Arc<[Arc<Segment>]>,
     pub(crate) keep: Arc<Keep>,
 }
 
@@ -79,8 +98,8 @@ pub enum Incoming {
     Result(u64, RawResult),
     /// A call failed.
     Failed(u64, RemoteError),
-    /// A batches function took an input.
-    Next(u64, bool),
+    /// A batches function asks for an input.
+    Next(u64),
     /// A batches function ended.
     Done(u64),
     /// The worker closed its end of the link.
@@ -111,9 +130,11 @@ impl HostLink {
         let mut block = self.arena.allocate(bytes.len())?;
         block.as_mut_slice().copy_from_slice(&bytes);
         let extent = block.extent();
+        let segment = block.segment().clone();
         let mut state = self.state();
-        state.introduce(self, extent.segment)?;
-        let lease = state.lend(vec![extent], Arc::new(Keep::of_block(block)));
+        state.introduce(self, &segment);
+        let lease = Lease { extents: [extent].into(), segments: [segment].into(), keep: Arc::new(Keep::of_block(block)) };
+        let lease = state.lend(lease);
         state.post(self, ToWorker::Spilled { lease, extent }.encode(), None);
         Ok(())
     }
@@ -126,7 +147,8 @@ impl HostLink {
     /// Sends one batch to a function.
     pub(crate) fn call(&self, call: u64, function: u32, batch: &Outgoing) -> Result<()> {
         let (schema, lease) = self.prepare(batch)?;
-        self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.clone() })
+        let sent = self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.clone() });
+        sent.inspect_err(|_| self.released(&[lease]))
     }
 
     /// Opens a stream to a batches function; `credit` results may come before more is given.
@@ -138,7 +160,8 @@ impl HostLink {
     /// Sends a batch into a stream.
     pub(crate) fn input(&self, call: u64, batch: &Outgoing) -> Result<()> {
         let (_, lease) = self.prepare(batch)?;
-        self.send(&ToWorker::Input { call, lease, descriptor: batch.descriptor.clone() })
+        let sent = self.send(&ToWorker::Input { call, lease, descriptor: batch.descriptor.clone() });
+        sent.inspect_err(|_| self.released(&[lease]))
     }
 
     /// Everything that must be known before a descriptor is: segments, schema, lease.
@@ -147,10 +170,11 @@ impl HostLink {
         let mut state = self.state();
         state.quiet = false;
         state.flush_books(self);
-        for extent in batch.extents.iter() {
-            state.introduce(self, extent.segment)?;
+        for segment in batch.segments.iter() {
+            state.introduce(self, segment);
         }
-        Ok((schema, state.lend(batch.extents.to_vec(), batch.keep.clone())))
+        let lease = Lease { extents: batch.extents.clone(), segments: batch.segments.clone(), keep: batch.keep.clone() };
+        Ok((schema, state.lend(lease)))
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
@@ -158,11 +182,10 @@ impl HostLink {
             return Ok(number);
         }
         let bytes = exchange::encode_schema(schema)?;
-        let mut state = self.state();
-        let number = state.schemas_sent.len() as u32;
-        state.schemas_sent.push(schema.clone());
-        drop(state);
+        // Calls to one worker are sent one at a time (the pool's books are locked), so the number is still free when it is noted.
+        let number = self.state().schemas_sent.len() as u32;
         self.send(&ToWorker::Schema { schema: number, bytes })?;
+        self.state().schemas_sent.push(schema.clone());
         Ok(number)
     }
 
@@ -193,6 +216,11 @@ impl HostLink {
         state.quiet = true;
     }
 
+    /// Why nothing can be sent any more, if that is so and is not the worker's death.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.state().failure.take()
+    }
+
     /// Whether packets wait for room in the socket.
     pub(crate) fn wants_room(&self) -> bool {
         !self.state().backlog.is_empty()
@@ -203,11 +231,12 @@ impl HostLink {
         self.state().flush(self)
     }
 
-    /// Tells the worker to let go of a segment that the host has given up.
+    /// Tells the worker to let go of a segment that the host has given up, once nothing that was lent to it lies there.
     pub(crate) fn forget(&self, segment: u32) {
         let mut state = self.state();
-        if state.known.remove(&segment) {
-            state.forgotten.push(segment);
+        if state.known.contains(&segment) {
+            state.leaving.push(segment);
+            state.part_with_leaving();
             drop(state);
             self.wake.notify_one();
         }
@@ -240,7 +269,7 @@ impl HostLink {
             }
             ToHost::Defined { function, outcome } => Some(Incoming::Defined(function, outcome)),
             ToHost::Failed { call, error } => Some(Incoming::Failed(call, error)),
-            ToHost::Next { call, waiting } => Some(Incoming::Next(call, waiting)),
+            ToHost::Next { call } => Some(Incoming::Next(call)),
             ToHost::Done { call } => Some(Incoming::Done(call)),
             ToHost::Mapped { segment } => {
                 self.mapped(segment)?;
@@ -252,7 +281,11 @@ impl HostLink {
             }
             ToHost::Schema { schema, bytes } => {
                 let schema_ref = exchange::decode_schema(&bytes)?;
-                self.state().schemas_received.insert(schema, schema_ref);
+                let mut state = self.state();
+                if state.schemas_received.len() >= MOST_SCHEMAS {
+                    return Err(violation("a worker announces more schemas than any function has"));
+                }
+                state.schemas_received.insert(schema, schema_ref);
                 None
             }
             ToHost::Release { leases } => {
@@ -260,11 +293,15 @@ impl HostLink {
                 None
             }
             ToHost::Result { call, result, schema, copies, busy, descriptor } => {
-                let lease = Arc::new(ResultLease { link: self.clone(), result });
+                let lease = Arc::new(ResultLease { link: Arc::downgrade(self), result });
                 let state = self.state();
-                let schema = state.schemas_received.get(&schema).cloned().ok_or_else(|| violation("a result bears an unknown schema"));
+                let Some(schema) = state.schemas_received.get(&schema).cloned() else {
+                    // Before the lease, whose drop needs the books too.
+                    drop(state);
+                    return Err(violation("a result bears an unknown schema"));
+                };
                 let memory = ResultMemory { lease, owned: state.owned.clone(), lent: Vec::new() };
-                let mut raw = RawResult { schema: schema?, descriptor: Descriptor::decode(&descriptor), memory, copies, busy };
+                let mut raw = RawResult { schema, descriptor: Descriptor::decode(&descriptor), ledger: self.ledger.clone(), memory, copies, busy };
                 raw.hold_lent(&state);
                 drop(state);
                 Some(Incoming::Result(call, raw))
@@ -315,6 +352,7 @@ impl HostLink {
                 None => state.strays += 1,
             }
         }
+        state.part_with_leaving();
         drop(state);
         // Dropped out here: what they keep may be the last reader of another link's result, whose books are behind a lock like this one.
         drop(ended);
@@ -360,6 +398,11 @@ impl HostLink {
         owned.iter().map(|segment| segment.id()).collect()
     }
 
+    /// Whether a segment is on its way to the worker.
+    pub(crate) fn has_granted(&self) -> bool {
+        !self.state().granted.is_empty()
+    }
+
     /// Bytes of the segments that the worker writes.
     pub(crate) fn owned_bytes(&self) -> usize {
         self.state().owned.iter().map(|segment| segment.len()).sum()
@@ -368,7 +411,7 @@ impl HostLink {
     /// Leases that the worker holds, and their bytes.
     pub fn leased(&self) -> (usize, u64) {
         let state = self.state();
-        (state.leases.len(), state.leases.values().flat_map(|lease| &lease.extents).map(|extent| extent.len).sum())
+        (state.leases.len(), state.leases.values().flat_map(|lease| lease.extents.iter()).map(|extent| extent.len).sum())
     }
 
     /// Releases that named no lease of this worker: stale, doubled or made up.
@@ -383,29 +426,47 @@ impl State {
     }
 
     /// Sends the segment to the worker if it does not have it yet.
-    fn introduce(&mut self, link: &HostLink, id: u32) -> Result<()> {
+    fn introduce(&mut self, link: &HostLink, segment: &Arc<Segment>) {
+        let id = segment.id();
         if !self.known.insert(id) {
-            return Ok(());
+            return;
         }
-        let segment = link.segments.get(id).ok_or_else(|| Error::new(Code::Internal, format!("segment {id} is not in the pool")))?;
         // To this worker every segment that it does not write is an input, whoever wrote it.
         let message = ToWorker::Segment { id, role: Role::Input, len: segment.len() as u64 }.encode();
-        self.post(link, message, Some(segment));
-        Ok(())
+        self.post(link, message, Some(segment.clone()));
     }
 
-    fn lend(&mut self, extents: Vec<Extent>, keep: Arc<Keep>) -> u64 {
+    fn lend(&mut self, lease: Lease) -> u64 {
         self.next_lease += 1;
-        self.leases.insert(self.next_lease, Lease { extents, keep });
+        // To a worker that is gone nothing is lent: nobody would ever give it back.
+        if !self.closed {
+            self.leases.insert(self.next_lease, lease);
+        }
         self.next_lease
+    }
+
+    /// Takes leave of the segments that are to go and that no lease names any more: messages that name them may still lie unread in the worker.
+    fn part_with_leaving(&mut self) {
+        let leases = &self.leases;
+        let (stay, go): (Vec<u32>, Vec<u32>) = self.leaving.iter().partition(|&&segment| leases.values().any(|lease| lease.names(segment)));
+        self.leaving = stay;
+        go.iter().for_each(|segment| _ = self.known.remove(segment));
+        self.forgotten.extend(go);
     }
 
     fn post(&mut self, link: &HostLink, bytes: Vec<u8>, segment: Option<Arc<Segment>>) {
         if self.closed {
             return;
         }
+        // In a forked child the socket is the parent's: nothing must be said on it.
+        if std::process::id() != link.process {
+            return;
+        }
         self.backlog.push_back((bytes, segment));
-        if !self.flush(link) {
+        if self.backlog.len() > LONGEST_BACKLOG {
+            self.failure.get_or_insert_with(|| violation("a worker does not read its messages"));
+        }
+        if !self.flush(link) || self.failure.is_some() {
             link.wake.notify_one();
         }
     }
@@ -415,8 +476,11 @@ impl State {
             match link.socket.try_send(bytes, segment.as_ref().map(|segment| segment.descriptor())) {
                 Ok(true) => _ = self.backlog.pop_front(),
                 Ok(false) => return false,
-                // The worker is gone or going; its pidfd tells the rest, and who waits for answers hears it from there.
-                Err(_) => self.backlog.clear(),
+                Err(error) => {
+                    // A worker that is gone or going is told of by its pidfd; of anything else its supervisor must hear, or calls would be lost.
+                    self.failure = (error.code() != Code::HostGone).then_some(error);
+                    self.backlog.clear();
+                }
             }
         }
         true
@@ -446,13 +510,16 @@ impl AsFd for HostLink {
 
 /// The right of this host to read a result; its last drop lets the worker use the memory again.
 struct ResultLease {
-    link: Arc<HostLink>,
+    // Weak: a result may live on in a lease of this very link, and must not keep a dead worker's socket open.
+    link: Weak<HostLink>,
     result: u64,
 }
 
 impl Drop for ResultLease {
     fn drop(&mut self) {
-        self.link.give_back(self.result);
+        if let Some(link) = self.link.upgrade() {
+            link.give_back(self.result);
+        }
     }
 }
 
@@ -460,6 +527,7 @@ impl Drop for ResultLease {
 pub struct RawResult {
     schema: SchemaRef,
     descriptor: Result<Descriptor>,
+    ledger: Arc<Ledger>,
     memory: ResultMemory,
     copies: Copies,
     /// How long the worker was busy with it.
@@ -493,9 +561,9 @@ impl RawResult {
                 continue;
             }
             let lease = state.leases.values().find(|lease| lease.extents.iter().any(|lent| lent.contains(&extent)));
-            let segment = self.memory.lease.link.segments.get(extent.segment);
-            if let (Some(lease), Some(segment)) = (lease, segment) {
-                self.memory.lent.push((extent, segment, lease.keep.clone()));
+            let found = lease.and_then(|lease| Some((lease, lease.segments.iter().find(|segment| segment.id() == extent.segment)?)));
+            if let Some((lease, segment)) = found {
+                self.memory.lent.push((extent, segment.clone(), lease.keep.clone()));
             }
         }
     }
@@ -505,8 +573,8 @@ impl RawResult {
     /// # Errors
     /// Codes 4xxx for whatever is wrong with it.
     pub fn import(self, mode: Mode) -> Result<RecordBatch> {
-        let ledger = &self.memory.lease.link.ledger;
-        ledger.shared(Direction::Result, self.copies.shared);
+        let ledger = &*self.ledger;
+        // What lies in shared memory is counted by the import below, as for every reader.
         self.copies.copied.iter().for_each(|&(reason, bytes)| ledger.copied(Direction::Result, reason, bytes));
         exchange::import(&self.descriptor?, &self.schema, &self.memory, mode, ledger, Direction::Result)
     }

@@ -4,29 +4,42 @@ use std::panic::AssertUnwindSafe;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_data::ArrayData;
 
 use crate::exchange::Mapped;
 use crate::failure::{Code, Error, Result};
-use crate::memory::{Block, Extent, Segment};
+use crate::memory::{Block, Extent, Segment, Space};
 
-/// The memory of one lease: a batch whose buffers may themselves be leased, and the block into which the rest was copied.
-#[derive(Debug)]
+/// The memory of one lease: buffers that lay in shared memory already, whose owners hold leases of their own, and the block into which the rest was
+/// copied. Nothing else of the batch is kept: what its other buffers need for their release may be an interpreter, and a lease may end on any thread.
+#[derive(Debug, Default)]
 pub(crate) struct Keep {
-    _batch: Option<RecordBatch>,
+    _buffers: Vec<Buffer>,
     _blocks: Vec<Block>,
 }
 
 impl Keep {
     pub(crate) fn of_block(block: Block) -> Self {
-        Self { _batch: None, _blocks: vec![block] }
+        Self { _buffers: Vec::new(), _blocks: vec![block] }
     }
 
-    /// Keeps what an export names. A batch that was copied whole need not live on.
-    pub(crate) fn of_export(batch: RecordBatch, blocks: Vec<Block>, extents: &[Extent]) -> Self {
+    /// Keeps what an export of `batch` into `space` names.
+    pub(crate) fn of_export(batch: &RecordBatch, space: &dyn Space, blocks: Vec<Block>, extents: &[Extent]) -> Self {
+        let mut buffers = Vec::new();
         let copied = extents.iter().all(|extent| blocks.iter().any(|block| block.extent().contains(extent)));
-        Self { _batch: (!copied).then_some(batch), _blocks: blocks }
+        if !copied {
+            batch.columns().iter().for_each(|column| shared_buffers(&column.to_data(), space, &mut buffers));
+        }
+        Self { _buffers: buffers, _blocks: blocks }
     }
+}
+
+fn shared_buffers(data: &ArrayData, space: &dyn Space, found: &mut Vec<Buffer>) {
+    let validity = data.nulls().map(|nulls| nulls.inner().inner());
+    found.extend(data.buffers().iter().chain(validity).filter(|buffer| space.locate(buffer.as_ptr(), buffer.len()).is_some()).cloned());
+    data.child_data().iter().for_each(|child| shared_buffers(child, space, found));
 }
 
 /// The bytes of `extent` in this process, if they lie in `segment`; `owner` keeps them, and the mapping is kept beside it.

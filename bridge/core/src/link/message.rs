@@ -153,6 +153,8 @@ pub enum ToWorker {
     Forget {
         segments: Vec<u32>,
     },
+    /// Memory is short: segments of the worker's own in which nothing lies are to be given up.
+    Trim,
     /// A message that lies in shared memory.
     Spilled {
         lease: u64,
@@ -192,10 +194,9 @@ pub enum ToHost {
         call: u64,
         error: RemoteError,
     },
-    /// A batches function took an input; `waiting` says that it stands still until the next one comes.
+    /// A batches function asks for an input.
     Next {
         call: u64,
-        waiting: bool,
     },
     Done {
         call: u64,
@@ -243,6 +244,7 @@ impl ToWorker {
             Self::Forget { segments } => _ = w.u16(14).list(segments, |w, id| _ = w.u32(*id)),
             Self::Spilled { lease, extent } => put_extent(w.u16(15).u64(*lease), extent),
             Self::Bye => _ = w.u16(16),
+            Self::Trim => _ = w.u16(17),
         }
         w.bytes
     }
@@ -275,6 +277,7 @@ impl ToWorker {
             14 => Self::Forget { segments: r.list(Reader::u32)? },
             15 => Self::Spilled { lease: r.u64()?, extent: get_extent(&mut r)? },
             16 => Self::Bye,
+            17 => Self::Trim,
             other => return Err(violation(&format!("a worker knows no message {other}"))),
         };
         r.end()?;
@@ -310,7 +313,7 @@ impl ToHost {
                 w.list(&copies.copied, |w, (reason, bytes)| _ = w.u8(reason.number()).u64(*bytes)).blob(descriptor);
             }
             Self::Failed { call, error } => put_error(w.u16(107).u64(*call), error),
-            Self::Next { call, waiting } => _ = w.u16(108).u64(*call).u8(u8::from(*waiting)),
+            Self::Next { call } => _ = w.u16(108).u64(*call),
             Self::Done { call } => _ = w.u16(109).u64(*call),
             Self::Release { leases } => _ = w.u16(110).list(leases, |w, id| _ = w.u64(*id)),
             Self::Discard { segment } => _ = w.u16(112).u32(*segment),
@@ -344,7 +347,7 @@ impl ToHost {
                 descriptor: r.blob()?,
             },
             107 => Self::Failed { call: r.u64()?, error: get_error(&mut r)? },
-            108 => Self::Next { call: r.u64()?, waiting: r.flag()? },
+            108 => Self::Next { call: r.u64()? },
             109 => Self::Done { call: r.u64()? },
             110 => Self::Release { leases: r.list(Reader::u64)? },
             112 => Self::Discard { segment: r.u32()? },

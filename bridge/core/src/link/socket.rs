@@ -1,5 +1,6 @@
 //! One end of a `SOCK_SEQPACKET` pair: whole packets, each with at most one descriptor beside it.
 
+use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -106,11 +107,16 @@ impl Socket {
     }
 
     fn receive_with(&self, flags: RecvFlags) -> Result<Packet> {
-        let mut bytes = [0_u8; RECEIVE_BUFFER];
+        // One buffer for each thread: to clear a new one would cost as much as the system call.
+        thread_local!(static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; RECEIVE_BUFFER]));
+        BUFFER.with_borrow_mut(|bytes| self.receive_into(bytes, flags))
+    }
+
+    fn receive_into(&self, bytes: &mut [u8], flags: RecvFlags) -> Result<Packet> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
-            match rustix::net::recvmsg(&self.file, &mut [IoSliceMut::new(&mut bytes)], &mut beside, flags | RecvFlags::CMSG_CLOEXEC) {
+            match rustix::net::recvmsg(&self.file, &mut [IoSliceMut::new(bytes)], &mut beside, flags | RecvFlags::CMSG_CLOEXEC) {
                 Ok(received) => break received,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(Packet::Empty),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -23,14 +23,20 @@ pub struct WorkerLink {
     segments: Segments,
     arena: Arena,
     process: u32,
-    // Held while waiting for a packet, so that a function's own threads cannot tear the order of messages.
-    receiving: Mutex<()>,
     state: Mutex<State>,
+    /// Told when the inbox may have something new, or nobody receives any more.
+    arrived: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     inbox: VecDeque<ToWorker>,
+    /// Some thread is receiving.
+    receiving: bool,
+    /// Why the link is no use any more.
+    broken: Option<Error>,
+    /// The stream that is open.
+    stream: Option<u64>,
     schemas_received: HashMap<u32, SchemaRef>,
     schemas_sent: Vec<SchemaRef>,
     results: HashMap<u64, Keep>,
@@ -56,8 +62,8 @@ impl WorkerLink {
             segments: Segments::default(),
             arena: Arena::new(HostMemory { link: link.clone() }),
             process: std::process::id(),
-            receiving: Mutex::default(),
             state: Mutex::default(),
+            arrived: Condvar::new(),
         })
     }
 
@@ -69,71 +75,71 @@ impl WorkerLink {
     ///
     /// # Errors
     /// Whatever breaks the protocol, and `FORKED_HANDLE` in a forked child: the link is its parent's.
-    pub fn receive(self: &Arc<Self>) -> Result<Received> {
-        self.not_forked()?;
-        if let Some(message) = self.state().inbox.pop_front() {
-            return Ok(Received::Message(message));
-        }
-        let _one_at_a_time = self.receiving.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        loop {
-            match self.receive_any()? {
-                None => return Ok(Received::End),
-                Some(message) => {
-                    if let Some(message) = self.take_in(message)? {
-                        return Ok(Received::Message(message));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes in what has arrived, without waiting.
-    ///
-    /// # Errors
-    /// As [`WorkerLink::receive`].
-    pub(crate) fn gather(&self) -> Result<()> {
-        self.not_forked()?;
-        let _one_at_a_time = self.receiving.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        while let Packet::Data(bytes, descriptor) = self.socket.try_receive()? {
-            if let Some(message) = self.take_in((ToWorker::decode(&bytes)?, descriptor))? {
-                self.state().inbox.push_back(message);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a wanted message is in the inbox.
-    pub(crate) fn has_waiting(&self, wanted: impl Fn(&ToWorker) -> bool) -> bool {
-        self.state().inbox.iter().any(wanted)
-    }
-
-    fn take_waiting(&self, wanted: impl Fn(&ToWorker) -> bool) -> Option<ToWorker> {
-        let mut state = self.state();
-        let index = state.inbox.iter().position(wanted)?;
-        state.inbox.remove(index)
-    }
-
-    /// The schema that the host sent under this number.
-    pub(crate) fn schema(&self, number: u32) -> Result<SchemaRef> {
-        self.state().schemas_received.get(&number).cloned().ok_or_else(|| violation("a batch bears an unknown schema"))
+    pub fn receive(&self) -> Result<Received> {
+        Ok(self.wait(|_| true)?.map_or(Received::End, Received::Message))
     }
 
     /// Waits for the first message that is wanted; the others stay in order in the inbox.
     ///
     /// # Errors
     /// As [`WorkerLink::receive`], and `HOST_GONE`.
-    pub fn wait_for(self: &Arc<Self>, wanted: impl Fn(&ToWorker) -> bool) -> Result<ToWorker> {
+    pub fn wait_for(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<ToWorker> {
+        self.wait(wanted)?.ok_or_else(|| Error::new(Code::HostGone, "the host is gone"))
+    }
+
+    /// One thread receives for all that wait, since a function's own threads may read its input: each finds its message in the inbox.
+    fn wait(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<Option<ToWorker>> {
         self.not_forked()?;
-        let _one_at_a_time = self.receiving.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = self.state();
         loop {
-            if let Some(message) = self.take_waiting(&wanted) {
-                return Ok(message);
+            if let Some(index) = state.inbox.iter().position(&wanted) {
+                return Ok(state.inbox.remove(index));
             }
-            let message = self.receive_any()?.ok_or_else(|| Error::new(Code::HostGone, "the host is gone"))?;
-            if let Some(message) = self.take_in(message)? {
-                self.state().inbox.push_back(message);
+            if let Some(error) = &state.broken {
+                return Err(error.clone());
+            }
+            if state.receiving {
+                state = self.arrived.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+                continue;
+            }
+            state.receiving = true;
+            drop(state);
+            let received = self.receive_any().and_then(|packet| match packet {
+                None => Ok(false),
+                Some(packet) => self.take_in(packet).map(|()| true),
+            });
+            state = self.state();
+            state.receiving = false;
+            self.arrived.notify_all();
+            match received {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                // A message that was half taken in, such as a segment that could not be mapped, leaves host and worker of two minds for ever.
+                Err(error) => {
+                    state.broken = Some(error.clone());
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// A batches function begins to be served, or no more is.
+    pub(crate) fn set_stream(&self, call: Option<u64>) {
+        self.state().stream = call;
+    }
+
+    /// Asks for an input of an open stream; a function that has ended may have left a thread behind that still asks.
+    pub(crate) fn ask(&self, call: u64) -> Result<bool> {
+        let open = self.state().stream == Some(call);
+        if open {
+            self.send(&ToHost::Next { call })?;
+        }
+        Ok(open)
+    }
+
+    /// The schema that the host sent under this number.
+    pub(crate) fn schema(&self, number: u32) -> Result<SchemaRef> {
+        self.state().schemas_received.get(&number).cloned().ok_or_else(|| violation("a batch bears an unknown schema"))
     }
 
     fn receive_any(&self) -> Result<Option<(ToWorker, Option<OwnedFd>)>> {
@@ -143,25 +149,24 @@ impl WorkerLink {
         }
     }
 
-    fn take_in(&self, (message, descriptor): (ToWorker, Option<OwnedFd>)) -> Result<Option<ToWorker>> {
+    /// Does what is the link's own affair; puts the rest into the inbox.
+    fn take_in(&self, (message, descriptor): (ToWorker, Option<OwnedFd>)) -> Result<()> {
         match message {
             ToWorker::Segment { id, role, len } => {
                 let file = descriptor.ok_or_else(|| violation("a segment came without its descriptor"))?;
                 let len = usize::try_from(len).map_err(|_| violation("a segment is larger than the address space"))?;
                 let segment = Arc::new(Segment::attach(id, role, len, file)?);
                 self.segments.insert(segment.clone());
-                if role == Role::Input {
-                    return Ok(None);
+                if role == Role::Output {
+                    self.send(&ToHost::Mapped { segment: id })?;
+                    self.arena.adopt(segment);
+                    // Somebody may have asked for it and wait.
+                    self.state().inbox.push_back(ToWorker::TryAgain);
                 }
-                self.send(&ToHost::Mapped { segment: id })?;
-                self.arena.adopt(segment);
-                // Somebody may have asked for it and wait.
-                Ok(Some(ToWorker::TryAgain))
             }
             ToWorker::Schema { schema, bytes } => {
                 let decoded = exchange::decode_schema(&bytes)?;
                 self.state().schemas_received.insert(schema, decoded);
-                Ok(None)
             }
             ToWorker::Release { results } => {
                 let mut state = self.state();
@@ -169,19 +174,20 @@ impl WorkerLink {
                 drop(state);
                 // Out here, since the end of a keep may be the release of an input.
                 drop(ended);
-                Ok(None)
             }
-            ToWorker::Forget { segments } => {
-                segments.iter().for_each(|&id| _ = self.segments.remove(id));
-                Ok(None)
-            }
+            ToWorker::Forget { segments } => segments.iter().for_each(|&id| _ = self.segments.remove(id)),
+            ToWorker::Trim => _ = self.arena.discard_idle(),
             ToWorker::Spilled { lease, extent } => {
                 let bytes = self.resolve_segment(extent, ())?.private_copy();
                 self.release(lease);
-                self.take_in((ToWorker::decode(&bytes)?, None))
+                match ToWorker::decode(&bytes)? {
+                    ToWorker::Spilled { .. } | ToWorker::Segment { .. } => return Err(violation("a spilled message must be a plain one")),
+                    message => self.take_in((message, None))?,
+                }
             }
-            message => Ok(Some(message)),
+            message => self.state().inbox.push_back(message),
         }
+        Ok(())
     }
 
     /// Sends a message, waiting for room where it must. Large ones go through the arena.
@@ -220,6 +226,8 @@ impl WorkerLink {
     /// # Errors
     /// What the arena says, and `BAD_SCHEMA`.
     pub fn send_result(&self, call: u64, batch: RecordBatch, busy: Duration) -> Result<()> {
+        // Before the arena is touched, whose pages a forked child does not have.
+        self.not_forked()?;
         let ledger = Ledger::default();
         let export = exchange::export(&batch, self, &ledger, Direction::Result)?;
         let report = ledger.report();
@@ -227,20 +235,23 @@ impl WorkerLink {
         let schema = self.schema_number(&batch.schema())?;
         let mut bytes = Vec::new();
         export.descriptor.encode(&mut bytes);
-        let keep = Keep::of_export(batch, export.blocks, &export.extents);
+        let keep = Keep::of_export(&batch, self, export.blocks, &export.extents);
         let result = self.state().keep(keep);
-        self.send(&ToHost::Result { call, result, schema, copies, busy, descriptor: bytes })
+        let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, descriptor: bytes });
+        sent.inspect_err(|_| _ = self.state().results.remove(&result))?;
+        if self.state().answering { Ok(()) } else { self.end_answer() }
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
-        let mut state = self.state();
+        let state = self.state();
         if let Some(number) = state.schemas_sent.iter().position(|sent| Arc::ptr_eq(sent, schema) || sent == schema) {
             return Ok(number as u32);
         }
         let number = state.schemas_sent.len() as u32;
-        state.schemas_sent.push(schema.clone());
         drop(state);
+        // Noted when it is sent: where there is no room for it, the next result tries again.
         self.send(&ToHost::Schema { schema: number, bytes: exchange::encode_schema(schema)? })?;
+        self.state().schemas_sent.push(schema.clone());
         Ok(number)
     }
 
@@ -320,9 +331,12 @@ struct HostMemory {
 impl Source for HostMemory {
     fn segment(&self, len: usize) -> Result<Option<Arc<Segment>>> {
         let link = self.link.upgrade().ok_or_else(|| Error::new(Code::Internal, "the link is gone"))?;
+        let answers = |message: &ToWorker| matches!(message, ToWorker::TryAgain | ToWorker::NoSegment { .. });
+        // A segment that came unasked left an answer that would be taken for this wish's.
+        link.state().inbox.retain(|message| !answers(message));
         link.send(&ToHost::NeedSegment { len: len as u64 })?;
         // What the host gives is in the arena when the answer is here.
-        match link.wait_for(|message| matches!(message, ToWorker::TryAgain | ToWorker::NoSegment { .. }))? {
+        match link.wait_for(answers)? {
             ToWorker::NoSegment { error } => Err(error.into_error()),
             _ => Ok(None),
         }

@@ -158,6 +158,11 @@ impl Block {
         Extent { segment: self.segment.id(), offset: self.offset as u64, len: self.len as u64 }
     }
 
+    /// The segment that the block lies in.
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
     /// The length in bytes, as asked for.
     pub fn len(&self) -> usize {
         self.len

@@ -101,6 +101,23 @@ pub fn available_memory() -> Option<u64> {
     groups.lines().filter_map(group_available).chain(machine).min()
 }
 
+/// How often the kernel has killed a process of this control group, or of one above it, since memory ran out; `None` where nothing tells.
+pub fn out_of_memory_kills() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    groups.lines().filter_map(group_kills).max()
+}
+
+fn group_kills(line: &str) -> Option<u64> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+    let (root, file) = match controllers {
+        "" => ("/sys/fs/cgroup", "memory.events"),
+        _ if controllers.split(',').any(|name| name == "memory") => ("/sys/fs/cgroup/memory", "memory.oom_control"),
+        _ => return None,
+    };
+    ancestors(Path::new(root), path).filter_map(|folder| field(&folder.join(file), "oom_kill")).max()
+}
+
 /// What one line of `/proc/self/cgroup` (`number:controllers:path`) leaves.
 fn group_available(line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':').skip(1);

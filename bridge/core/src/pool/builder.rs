@@ -1,6 +1,6 @@
 //! The settings of a pool, and its beginning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use super::memory::{Inputs, Memory};
@@ -19,6 +19,9 @@ use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::memory::{Arena, available_memory};
 use crate::worker::{Launch, Spawner, Supervisor};
+
+/// The most batches that may be under way.
+const MOST_BATCHES: usize = 1 << 20;
 
 /// Settings for a new [`Pool`]. Each has a sensible default.
 #[derive(Clone, Debug)]
@@ -113,6 +116,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool> {
         let options = self.options;
         check(&options)?;
+        let spawner = Spawner::new()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -127,26 +131,31 @@ impl PoolBuilder {
             ledger: Arc::default(),
             registry: Registry::default(),
             places: Places::new(workers, options.window),
-            capacity: Arc::new(Semaphore::new(workers * options.window)),
             events: broadcast::Sender::new(1024),
             closing,
-            timers: runtime.handle().clone(),
+            timers: Mutex::new(Some(runtime.handle().clone())),
             next_call: AtomicU64::new(1),
             process: std::process::id(),
             options,
         });
-        let spawner = Spawner::new()?;
         let owner = inner.clone();
         let run = move || {
             runtime.block_on(async {
                 let mut supervisors = JoinSet::new();
+                let mut places = HashMap::new();
                 for worker in 0..workers {
                     let place =
                         Supervisor { owner: owner.clone(), worker, launch: launch.clone(), spawner: spawner.clone(), closing: closed.clone() };
-                    supervisors.spawn(place.run());
+                    places.insert(supervisors.spawn(place.run()).id(), worker);
                 }
                 drop(spawner);
-                while supervisors.join_next().await.is_some() {}
+                while let Some(ended) = supervisors.join_next_with_id().await {
+                    if let Err(error) = ended {
+                        // A defect of Transom: who waits for this place must not wait for ever.
+                        let worker = places.get(&error.id()).copied().unwrap_or_default();
+                        owner.lost(worker, &error.to_string());
+                    }
+                }
                 // Without workers there is still a pool: its timers run here.
                 _ = closed.clone().wait_for(|closing| *closing).await;
             });
@@ -166,6 +175,9 @@ fn check(options: &Options) -> Result<()> {
     }
     if options.window == 0 {
         return bad("a worker's window has at least one batch");
+    }
+    if options.workers.checked_mul(options.window).is_none_or(|batches| batches > MOST_BATCHES) {
+        return bad("workers times window is more than a million batches");
     }
     if options.memory_limit == Some(0) {
         return bad("the memory limit is at least one byte");

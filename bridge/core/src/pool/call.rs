@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
 use futures::TryStreamExt;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::arguments::{self, Selection};
 use super::map::MapOptions;
@@ -19,7 +20,7 @@ use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Kind, Signature};
 use crate::link::{Keep, Outgoing, RawResult, within};
-use crate::memory::{Block, Extent, Space};
+use crate::memory::{Block, Extent, Segment, Space};
 
 /// How long a call waits for shared memory that workers hold.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
@@ -64,25 +65,15 @@ async fn whole_stream(inner: &Arc<Inner>, function: &Function, signature: &Signa
 }
 
 impl Inner {
-    /// Permits for this many batches under way.
-    pub(super) async fn permit(&self, count: usize) -> Result<OwnedSemaphorePermit> {
-        let acquiring = self.capacity.clone().acquire_many_owned(count as u32);
-        let mut acquiring = std::pin::pin!(acquiring);
-        loop {
-            match self.at_most(HOPE_INTERVAL, &mut acquiring).await {
-                Some(permit) => return permit.map_err(|_| closed()),
-                None if self.places.all_stalled() => return Err(all_busy()),
-                None => {}
-            }
-        }
-    }
-
-    /// Tries until something can be done, each time that a place has changed.
+    /// Tries until something can be done, each time that a place has changed or memory came back. Whoever waits here holds nothing that others
+    /// wait for, since nobody can say when the future is looked at again.
     pub(super) async fn when_possible<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         let mut changed = self.places.changed.subscribe();
         let mut closing = self.closing.subscribe();
         loop {
             changed.mark_unchanged();
+            let mut freed = std::pin::pin!(self.memory.freed.notified());
+            freed.as_mut().enable();
             if *closing.borrow() {
                 return Err(closed());
             }
@@ -93,6 +84,7 @@ impl Inner {
                 tokio::select! {
                     _ = changed.changed() => {}
                     _ = closing.changed() => {}
+                    () = freed => {}
                 }
             };
             if self.at_most(HOPE_INTERVAL, change).await.is_none() && self.places.all_stalled() {
@@ -102,55 +94,51 @@ impl Inner {
     }
 
     /// A future's output, or `None` when it took too long. The clock runs on the pool's own thread: the caller needs no runtime.
-    async fn at_most<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn at_most<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         let mut future = std::pin::pin!(future);
         // Most waits are none; a timer is only made for the others.
         if let Some(output) = futures::FutureExt::now_or_never(&mut future) {
             return Some(output);
         }
-        let (done, timer) = oneshot::channel::<()>();
-        let task = self.timers.spawn(async move {
-            tokio::time::sleep(limit).await;
-            _ = done.send(());
-        });
-        let output = tokio::select! {
+        let timers = self.timers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()?;
+        // Aborted when it is dropped; a clock that ended with the pool counts as run down.
+        let mut clock = JoinSet::new();
+        clock.spawn_on(async move { tokio::time::sleep(limit).await }, &timers);
+        drop(timers);
+        tokio::select! {
             output = &mut future => Some(output),
-            _ = timer => None,
-        };
-        task.abort();
-        output
+            _ = clock.join_next() => None,
+        }
     }
 
-    /// Describes a batch for workers; what is not in shared memory is copied there. Waits for memory that workers are about to give back.
-    pub(super) async fn outgoing(&self, batch: RecordBatch) -> Result<Outgoing> {
-        let mut waited = false;
-        loop {
-            let freed = self.memory.freed.notified();
-            let mut freed = std::pin::pin!(freed);
-            freed.as_mut().enable();
-            match exchange::export(&batch, self, &self.ledger, Direction::Input) {
-                Ok(export) => {
-                    let mut descriptor = Vec::new();
-                    export.descriptor.encode(&mut descriptor);
-                    let extents = export.extents.clone().into();
-                    let schema = batch.schema();
-                    let keep = Arc::new(Keep::of_export(batch, export.blocks, &export.extents));
-                    return Ok(Outgoing { schema, descriptor, extents, keep });
-                }
-                Err(error) if error.code() == Code::MemoryLimit && !waited => {
-                    // A first look, then one long wait in which every freed block is tried.
-                    waited = self.at_most(MEMORY_WAIT, freed).await.is_none();
-                }
-                Err(error) if error.code() == Code::MemoryLimit => return Err(error.with_hint(self.memory.holders())),
-                Err(error) => return Err(error),
+    /// Describes a batch for workers; what is not in shared memory is copied there.
+    pub(super) fn outgoing(&self, batch: &RecordBatch) -> Result<Outgoing> {
+        let export = exchange::export(batch, self, &self.ledger, Direction::Input)?;
+        let mut descriptor = Vec::new();
+        export.descriptor.encode(&mut descriptor);
+        let segments = self.segments_of(&export)?;
+        let extents = export.extents.clone().into();
+        let keep = Arc::new(Keep::of_export(batch, self, export.blocks, &export.extents));
+        Ok(Outgoing { schema: batch.schema(), descriptor, extents, segments, keep })
+    }
+
+    /// The segments that an export names, each once. They are there: the batch that is exported holds what it lies in.
+    fn segments_of(&self, export: &exchange::Export) -> Result<Arc<[Arc<Segment>]>> {
+        let mut segments: Vec<Arc<Segment>> = Vec::new();
+        for extent in &export.extents {
+            if !segments.iter().any(|segment| segment.id() == extent.segment) {
+                let gone = || Error::new(Code::Internal, format!("segment {} is not in the pool", extent.segment));
+                segments.push(self.memory.segments.get(extent.segment).ok_or_else(gone)?);
             }
         }
+        Ok(segments.into())
     }
 
     /// The same batch in shared memory.
     pub(super) fn share(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let export = exchange::export(batch, self, &self.ledger, Direction::Input)?;
-        let memory = OwnMemory { inner: self, keep: Arc::new((export.blocks, batch.clone())) };
+        let keep = Keep::of_export(batch, self, export.blocks, &export.extents);
+        let memory = OwnMemory { inner: self, keep: Arc::new(keep) };
         exchange::import(&export.descriptor, &batch.schema(), &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
     }
 
@@ -162,7 +150,8 @@ impl Inner {
         let raw = self.answer(known, arguments).await.map_err(|failed| match failed {
             Failed::Here(error) => placed(error),
             Failed::There(remote) => {
-                let row = remote.row.map(|row| position.rows.start + row);
+                // A worker may say any number.
+                let row = remote.row.filter(|&row| row < rows as u64).map(|row| position.rows.start + row);
                 let error = placed(remote.into_error());
                 row.map_or(error.clone(), |row| error.narrowed_to_rows(row..row + 1))
             }
@@ -171,13 +160,15 @@ impl Inner {
     }
 
     async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch) -> Result<RawResult, Failed> {
-        let mut permit = Some(self.permit(1).await?);
-        let outgoing = self.outgoing(arguments).await?;
+        self.usable()?;
         let deadline = known.deadline(self.options.deadline);
         let mut retries = known.retries();
+        let mut outgoing = None;
+        let mut shortage = Shortage::default();
         loop {
             let call = self.call_number();
-            let (worker, answer) = self.when_possible(|| self.places.try_call(known, call, &outgoing, deadline, &mut permit)).await?;
+            let send = || self.send(known, call, &arguments, &mut outgoing, &mut shortage, deadline);
+            let (worker, answer) = self.when_possible(send).await?;
             let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
             let answer = answer.await;
             cancel.armed = false;
@@ -195,15 +186,41 @@ impl Inner {
         }
     }
 
+    /// Takes room in a worker, puts the batch into shared memory, and sends it: all in one go, so that no more batches are there than workers have
+    /// room for. `None` where there is no room, or no memory yet.
+    fn send(
+        &self,
+        known: &Known,
+        call: u64,
+        arguments: &RecordBatch,
+        outgoing: &mut Option<Outgoing>,
+        shortage: &mut Shortage,
+        deadline: Option<Duration>,
+    ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
+        let Some(room) = self.places.take_room()? else { return Ok(None) };
+        let batch = match outgoing {
+            Some(batch) => batch,
+            None => match self.outgoing(arguments) {
+                Ok(batch) => outgoing.insert(batch),
+                Err(error) => return shortage.judge(self, error).map(|()| None),
+            },
+        };
+        self.places.try_call(room, known, call, batch, deadline)
+    }
+
     /// Checks a result against what the function said that it gives.
     pub(super) fn import(&self, signature: &Signature, raw: RawResult, rows: Option<usize>) -> Result<RecordBatch> {
         let batch = raw.import(self.options.mode)?;
         if let Some(rows) = rows.filter(|&rows| rows != batch.num_rows()) {
             return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));
         }
-        match &signature.returns {
-            Some(declared) => conform(declared, batch),
-            None => Ok(batch),
+        match (&signature.returns, signature.kind) {
+            (Some(declared), _) => conform(declared, batch),
+            (None, Kind::Batches) => Ok(batch),
+            (None, _) => match batch.columns() {
+                [column] => conform(&signature.result_schema(column.data_type()), batch),
+                columns => Err(Error::new(Code::WrongType, format!("the result has {} columns and must have one", columns.len()))),
+            },
         }
     }
 }
@@ -237,6 +254,29 @@ pub(super) fn conform(declared: &SchemaRef, batch: RecordBatch) -> Result<Record
     arguments::assemble(declared.clone(), batch.columns().to_vec(), rows)
 }
 
+/// Since when somebody waits for shared memory.
+#[derive(Default)]
+pub(super) struct Shortage {
+    since: Option<Instant>,
+}
+
+impl Shortage {
+    /// What to do about a failed export: wait for memory that others are about to give back, for a while, or fail.
+    pub(super) fn judge(&mut self, inner: &Inner, error: Error) -> Result<()> {
+        if error.code() != Code::MemoryLimit {
+            return Err(error);
+        }
+        match self.since {
+            // Once for each wait: workers that trim must ask for new segments soon.
+            None => inner.memory.trim(),
+            Some(since) if since.elapsed() > MEMORY_WAIT => return Err(error.with_hint(inner.memory.holders())),
+            Some(_) => {}
+        }
+        self.since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+}
+
 /// Why there is no result: found out here, or told by the worker.
 enum Failed {
     Here(Error),
@@ -259,7 +299,8 @@ struct CancelOnDrop<'a> {
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        if self.armed {
+        // In a forked child the books are a copy, perhaps locked for ever, and the workers are the parent's.
+        if self.armed && !self.inner.is_forked() {
             self.inner.places.cancel(self.worker, self.call);
         }
     }
@@ -279,7 +320,7 @@ impl Space for Inner {
 /// The host's own view of what it put into shared memory.
 struct OwnMemory<'a> {
     inner: &'a Inner,
-    keep: Arc<(Vec<Block>, RecordBatch)>,
+    keep: Arc<Keep>,
 }
 
 impl Resolve for OwnMemory<'_> {

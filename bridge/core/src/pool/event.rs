@@ -27,6 +27,13 @@ pub enum Event {
         /// Why.
         reason: Error,
     },
+    /// A worker printed something, on its standard output or error.
+    Printed {
+        /// Its place in the pool.
+        worker: usize,
+        /// What it printed, as it came: seldom one line exactly.
+        text: Vec<u8>,
+    },
     /// A result arrived.
     BatchDone {
         /// The worker that made it.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 
 use crate::failure::{Code, Error, Result};
-use crate::link::HostLink;
+use crate::link::{HostLink, ToWorker};
 use crate::memory::{Budget, Role, Segment, Segments, Source};
 
 const PAGE: usize = 4096;
@@ -35,10 +35,14 @@ impl Memory {
         let too_large = || Error::new(Code::BatchTooLarge, format!("{len} bytes are more than a segment can have"));
         let least = len.checked_next_multiple_of(PAGE).ok_or_else(too_large)?;
         let usual = len.checked_next_multiple_of(HUGE_PAGE).ok_or_else(too_large)?.max(have.clamp(SMALLEST, LARGEST));
+        if least as u64 > self.budget.limit() {
+            let message = format!("{len} bytes are more than the pool's memory limit of {} allows at all", self.budget.limit());
+            return Err(Error::new(Code::BatchTooLarge, message).with_hint("send smaller batches, or raise the pool's memory limit"));
+        }
         // Near the limit a smaller segment is better than none.
-        let size = if usual as u64 <= self.budget.free() { usual } else { least };
+        let reservation = self.budget.reserve(usual).or_else(|_| self.budget.reserve(least))?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Segment::create(id, role, self.budget.reserve(size)?)?))
+        Ok(Arc::new(Segment::create(id, role, reservation)?))
     }
 
     pub(super) fn add_link(&self, link: &Arc<HostLink>) {
@@ -53,6 +57,13 @@ impl Memory {
         for link in links {
             segments.iter().for_each(|&segment| link.forget(segment));
         }
+    }
+
+    /// Asks every worker to give up what it does not use.
+    pub(super) fn trim(&self) {
+        let links: Vec<Arc<HostLink>> = self.links().iter().filter_map(Weak::upgrade).collect();
+        // A worker that cannot be told has other troubles, of which its supervisor hears.
+        links.iter().for_each(|link| _ = link.send(&ToWorker::Trim));
     }
 
     /// Who holds shared memory now, for the error that says there is no more.

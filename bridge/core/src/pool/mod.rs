@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 use arrow_array::{ArrayRef, RecordBatch};
 use futures::{Stream, StreamExt, stream as streams};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
@@ -64,11 +64,10 @@ struct Inner {
     ledger: Arc<Ledger>,
     registry: Registry,
     places: Places,
-    /// One permit for each batch that may be under way.
-    capacity: Arc<Semaphore>,
     events: broadcast::Sender<Event>,
     closing: watch::Sender<bool>,
-    timers: Handle,
+    /// Where timers run; let go of when the pool closes, since it keeps descriptors.
+    timers: Mutex<Option<Handle>>,
     next_call: AtomicU64,
     process: u32,
 }
@@ -186,16 +185,16 @@ impl Pool {
     /// Ends the workers and waits for their end, for two seconds at most. What is under way fails with `POOL_CLOSED`.
     pub fn close(&self) {
         // In a forked child there is no thread to wait for, and the workers are the parent's.
-        if std::process::id() != self.inner.process {
+        if self.inner.is_forked() {
             return;
         }
         self.inner.closing.send_replace(true);
-        self.inner.capacity.close();
         let home = self.home.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         if let Some(home) = home {
             // It ends by itself: each supervisor has a time limit.
             _ = home.join();
         }
+        *self.inner.timers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
         self.inner.arena.discard_idle();
     }
 }
@@ -213,8 +212,13 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Inner {
+    /// Whether this is a child that was forked from the pool's process.
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.process
+    }
+
     fn usable(&self) -> Result<()> {
-        if std::process::id() != self.process {
+        if self.is_forked() {
             return Err(Error::new(Code::ForkedHandle, "this pool belongs to the process that this one was forked from")
                 .with_hint("make a pool of its own in the child, or use it in the parent only"));
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::event::WorkerStats;
 use super::registry::Known;
@@ -56,20 +56,32 @@ pub(super) struct Flight {
     pub(super) deadline: Option<Duration>,
     pub(super) cancelled: Option<Instant>,
     pub(super) doomed: Option<Error>,
-    /// Given back when the answer is here, not when somebody looks at it.
-    pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
 
 pub(super) enum Work {
-    Define { function: u32, answer: Option<oneshot::Sender<Defined>> },
-    Call { answer: oneshot::Sender<Answer> },
-    Stream { news: mpsc::UnboundedSender<News>, waiting: bool, credit: u32 },
+    Define {
+        function: u32,
+        answer: Option<oneshot::Sender<Defined>>,
+    },
+    Call {
+        answer: oneshot::Sender<Answer>,
+    },
+    /// The function has asked for an input `asked` times and was given one, or the end, `given` times.
+    Stream {
+        news: mpsc::UnboundedSender<News>,
+        asked: u64,
+        given: u64,
+        credit: u32,
+    },
 }
 
 impl Flight {
     /// Whether the worker could be working on it: a stream that waits for the host does not use up its deadline.
     pub(super) fn is_running(&self) -> bool {
-        !matches!(self.work, Work::Stream { waiting: true, .. } | Work::Stream { credit: 0, .. })
+        match &self.work {
+            Work::Stream { asked, given, credit, .. } => asked <= given && *credit > 0,
+            _ => true,
+        }
     }
 }
 
@@ -80,10 +92,18 @@ pub(super) struct Place {
     /// Since when the front has been the front, or was last heard of.
     pub(super) since: Instant,
     pub(super) reserved: bool,
+    /// Calls that are about to be posted.
+    pub(super) promised: usize,
+    /// Why it could not be started, the last time.
+    pub(super) start_error: Option<Error>,
     pub(super) defined: HashSet<u32>,
     pub(super) pid: Option<u32>,
     pub(super) starts: u64,
     pub(super) failed_starts: u32,
+    /// Ends without any work done, in a row.
+    pub(super) idle_ends: u32,
+    /// The call for which this side ends the worker.
+    pub(super) sentenced: Option<u64>,
     pub(super) retired: bool,
     pub(super) batches: u64,
     pub(super) rows: u64,
@@ -98,10 +118,14 @@ impl Place {
             flights: VecDeque::new(),
             since: Instant::now(),
             reserved: false,
+            promised: 0,
+            start_error: None,
             defined: HashSet::new(),
             pid: None,
             starts: 0,
             failed_starts: 0,
+            idle_ends: 0,
+            sentenced: None,
             retired: false,
             batches: 0,
             rows: 0,
@@ -119,34 +143,50 @@ impl Place {
 
     /// Takes the front, which was answered.
     pub(super) fn pop(&mut self) -> Option<Flight> {
+        self.idle_ends = 0;
         self.since = Instant::now();
         self.flights.pop_front()
     }
 
     /// Makes sure that the worker knows the function.
     fn introduce(&mut self, link: &HostLink, known: &Known) -> Result<()> {
-        if self.defined.insert(known.number) {
-            self.define(link, known, None)?;
-        }
-        Ok(())
+        if self.defined.contains(&known.number) { Ok(()) } else { self.define(link, known, None) }
     }
 
     fn define(&mut self, link: &HostLink, known: &Known, answer: Option<oneshot::Sender<Defined>>) -> Result<()> {
         link.define(known.number, &known.function)?;
         self.defined.insert(known.number);
+        // Loading has a time limit, of which the supervisor must hear.
+        link.wake.notify_one();
         self.push(Flight {
             call: 0,
             work: Work::Define { function: known.number, answer },
             deadline: Some(LOAD_LIMIT),
             cancelled: None,
             doomed: None,
-            _permit: None,
         });
         Ok(())
     }
 
+    fn call(&mut self, link: &HostLink, known: &Known, call: u64, batch: &Outgoing, deadline: Option<Duration>) -> Result<oneshot::Receiver<Answer>> {
+        self.introduce(link, known)?;
+        link.call(call, known.number, batch)?;
+        let (answer, receiver) = oneshot::channel();
+        self.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None });
+        if deadline.is_some() {
+            link.wake.notify_one();
+        }
+        Ok(receiver)
+    }
+
+    /// What the worker has in hand, and what it was promised to.
+    fn load(&self) -> usize {
+        self.flights.len() + self.promised
+    }
+
     fn stalled(&self) -> bool {
-        self.reserved && self.flights.front().is_some_and(|flight| !flight.is_running()) && self.since.elapsed() >= STALLED
+        // Reserved and empty: whoever wanted it is asked for nothing any more.
+        self.reserved && self.flights.front().is_none_or(|flight| !flight.is_running()) && self.since.elapsed() >= STALLED
     }
 }
 
@@ -159,7 +199,36 @@ pub(super) struct Places {
 
 pub(super) struct State {
     pub(super) places: Vec<Place>,
-    pub(super) broken: Option<Error>,
+}
+
+/// How often a place may fail to start in a row before callers are told. It is tried again all the same: shortages pass.
+const START_ATTEMPTS: u32 = 3;
+
+impl State {
+    /// Whether there is, or will most likely be, any worker.
+    fn check_hope(&self) -> Result<()> {
+        let hopeless = |place: &Place| place.link.is_none() && (place.retired || place.failed_starts >= START_ATTEMPTS);
+        if !self.places.iter().all(hopeless) {
+            return Ok(());
+        }
+        let reason = self.places.iter().find_map(|place| place.start_error.clone());
+        Err(reason.unwrap_or_else(|| Error::new(Code::StartFailed, "no worker could be started")))
+    }
+}
+
+/// Room for one call in a worker, to be used or given back at once.
+pub(super) struct Room<'a> {
+    places: &'a Places,
+    worker: usize,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let mut state = self.places.state();
+        state.places[self.worker].promised -= 1;
+        drop(state);
+        self.places.changed.send_replace(());
+    }
 }
 
 /// Where a stream was opened.
@@ -172,22 +241,20 @@ pub(super) struct Opened {
 impl Places {
     pub(super) fn new(workers: usize, window: usize) -> Self {
         let places = (0..workers).map(|_| Place::new()).collect();
-        Self { state: Mutex::new(State { places, broken: None }), changed: watch::Sender::new(()), window }
+        Self { state: Mutex::new(State { places }), changed: watch::Sender::new(()), window }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Runs something with the least busy worker that has room; `None` when none has any now.
+    /// The least busy worker that has room; `None` when none has any now.
     fn with_room<T>(&self, post: impl FnOnce(usize, &mut Place, &Arc<HostLink>) -> Result<T>) -> Result<Option<T>> {
         let mut state = self.state();
-        if let Some(error) = &state.broken {
-            return Err(error.clone());
-        }
+        state.check_hope()?;
         let window = self.window;
-        let open = state.places.iter_mut().enumerate().filter(|(_, place)| place.link.is_some() && !place.reserved && place.flights.len() < window);
-        let Some((worker, place)) = open.min_by_key(|(_, place)| place.flights.len()) else { return Ok(None) };
+        let open = state.places.iter_mut().enumerate().filter(|(_, place)| place.link.is_some() && !place.reserved && place.load() < window);
+        let Some((worker, place)) = open.min_by_key(|(_, place)| place.load()) else { return Ok(None) };
         let link = place.link.clone().expect("a place without a link was filtered out");
         post(worker, place, &link).map(Some)
     }
@@ -196,30 +263,37 @@ impl Places {
         self.with_room(|_, place, link| {
             let (answer, receiver) = oneshot::channel();
             place.define(link, known, Some(answer))?;
-            link.wake.notify_one();
             Ok(receiver)
         })
     }
 
-    /// Sends one batch to the least busy worker. Says where it went.
+    /// Takes room for one call in the least busy worker.
+    pub(super) fn take_room(&self) -> Result<Option<Room<'_>>> {
+        self.with_room(|worker, place, _| {
+            place.promised += 1;
+            Ok(Room { places: self, worker })
+        })
+    }
+
+    /// Sends one batch to the worker in which room was taken. Says where it went; `None` when the worker has gone meanwhile.
     pub(super) fn try_call(
         &self,
+        room: Room<'_>,
         known: &Known,
         call: u64,
         batch: &Outgoing,
         deadline: Option<Duration>,
-        permit: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
-        self.with_room(|worker, place, link| {
-            place.introduce(link, known)?;
-            link.call(call, known.number, batch)?;
-            let (answer, receiver) = oneshot::channel();
-            place.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None, _permit: permit.take() });
-            if deadline.is_some() {
-                link.wake.notify_one();
-            }
-            Ok((worker, receiver))
-        })
+        let worker = room.worker;
+        let mut state = self.state();
+        let place = &mut state.places[worker];
+        let posted = match place.link.clone().filter(|_| !place.reserved) {
+            Some(link) => place.call(&link, known, call, batch, deadline).map(|receiver| Some((worker, receiver))),
+            None => Ok(None),
+        };
+        drop(state);
+        drop(room);
+        posted
     }
 
     /// Opens a stream in a worker that has nothing else in hand; one is kept from taking more until then.
@@ -231,17 +305,14 @@ impl Places {
         credit: u32,
         deadline: Option<Duration>,
         reserved: &mut Option<(usize, u64)>,
-        permit: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Option<Opened>> {
         let mut state = self.state();
-        if let Some(error) = &state.broken {
-            return Err(error.clone());
-        }
+        state.check_hope()?;
         // A worker that was restarted is no longer reserved.
         let still = reserved.filter(|&(worker, starts)| state.places[worker].starts == starts && state.places[worker].reserved);
         let chosen = still.map(|(worker, _)| worker).or_else(|| {
             let open = state.places.iter().enumerate().filter(|(_, place)| place.link.is_some() && !place.reserved);
-            open.min_by_key(|(_, place)| place.flights.len()).map(|(worker, _)| worker)
+            open.min_by_key(|(_, place)| place.load()).map(|(worker, _)| worker)
         });
         let Some(worker) = chosen else {
             *reserved = None;
@@ -250,15 +321,15 @@ impl Places {
         let place = &mut state.places[worker];
         place.reserved = true;
         *reserved = Some((worker, place.starts));
-        if !place.flights.is_empty() {
+        if place.load() > 0 {
             return Ok(None);
         }
         let Some(link) = place.link.clone() else { return Ok(None) };
         place.introduce(&link, known)?;
         link.open(call, known.number, schema, credit)?;
         let (news, receiver) = mpsc::unbounded_channel();
-        let work = Work::Stream { news, waiting: false, credit };
-        place.push(Flight { call, work, deadline, cancelled: None, doomed: None, _permit: permit.take() });
+        let work = Work::Stream { news, asked: 0, given: 0, credit };
+        place.push(Flight { call, work, deadline, cancelled: None, doomed: None });
         link.wake.notify_one();
         Ok(Some(Opened { worker, link, news: receiver }))
     }
@@ -283,8 +354,8 @@ impl Places {
         let place = &mut state.places[worker];
         let Some(flight) = place.flights.iter_mut().find(|flight| flight.call == call) else { return };
         let was_running = flight.is_running();
-        if let Work::Stream { waiting, credit, .. } = &mut flight.work {
-            *waiting &= !input;
+        if let Work::Stream { given, credit, .. } = &mut flight.work {
+            *given += u64::from(input);
             *credit += results;
         }
         if !was_running {

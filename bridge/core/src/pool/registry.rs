@@ -63,10 +63,8 @@ impl Inner {
 
     async fn describe(&self, known: &Arc<Known>) -> Result<Arc<Signature>> {
         loop {
-            let permit = self.permit(1).await?;
             let answer = self.when_possible(|| self.places.try_define(known)).await?;
             let outcome = answer.await;
-            drop(permit);
             match outcome {
                 Ok(Defined::Signature(signature)) => return Ok(Arc::new(signature)),
                 Ok(Defined::Failed(error)) => return Err(error.into_error().with_function(known.function.name())),

@@ -1,6 +1,7 @@
 //! A batches function over a stream: one worker, from the first batch to the last.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -8,7 +9,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::arguments::Selection;
-use super::call::{Position, conform};
+use super::call::{Position, Shortage, conform};
 use super::places::{News, Opened};
 use super::registry::Known;
 use super::{Inner, closed};
@@ -20,6 +21,9 @@ const INPUTS_AHEAD: u32 = 2;
 /// Results that a worker may send before one is taken here.
 const RESULTS_AHEAD: u32 = 2;
 
+/// How often a stream that waits for shared memory looks whether it has waited long enough.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The results of a batches function over `source`; nothing happens before the first is asked for.
 pub(super) fn open(
     inner: Arc<Inner>,
@@ -28,7 +32,21 @@ pub(super) fn open(
     names: Option<Vec<String>>,
     schema: Arc<OnceLock<SchemaRef>>,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    let flow = Flow { inner, known, source, names, schema, selection: None, session: None, room: INPUTS_AHEAD, sent: 0, rows: 0, done: false };
+    let flow = Flow {
+        inner,
+        known,
+        source,
+        names,
+        schema,
+        selection: None,
+        session: None,
+        pending: None,
+        shortage: Shortage::default(),
+        room: INPUTS_AHEAD,
+        sent: 0,
+        rows: 0,
+        done: false,
+    };
     let results = stream::unfold(flow, |mut flow| async move {
         let item = flow.next().await.transpose()?;
         flow.done |= item.is_err();
@@ -45,6 +63,9 @@ struct Flow {
     schema: Arc<OnceLock<SchemaRef>>,
     selection: Option<Selection>,
     session: Option<Session>,
+    /// A batch that waits for shared memory.
+    pending: Option<RecordBatch>,
+    shortage: Shortage,
     /// Inputs that may be sent now.
     room: u32,
     sent: u64,
@@ -63,7 +84,7 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.over && !self.inner.is_forked() {
             self.inner.places.cancel(self.opened.worker, self.call);
         }
     }
@@ -72,6 +93,7 @@ impl Drop for Session {
 enum Step {
     News(Option<News>),
     Source(Option<Result<RecordBatch>>),
+    Memory,
 }
 
 impl Flow {
@@ -79,42 +101,65 @@ impl Flow {
         if self.done {
             return Ok(None);
         }
+        self.inner.usable()?;
         if self.session.is_none() {
             self.begin().await?;
         }
         loop {
+            let inner = self.inner.clone();
+            let mut freed = std::pin::pin!(inner.memory.freed.notified());
+            freed.as_mut().enable();
+            self.send_pending()?;
             let session = self.session.as_mut().ok_or_else(closed)?;
-            let asks = self.room > 0 && !session.source_ended;
+            let short = self.pending.is_some();
+            let asks = self.room > 0 && !session.source_ended && !short;
             let step = tokio::select! {
                 biased;
                 news = session.opened.news.recv() => Step::News(news),
                 batch = self.source.next(), if asks => Step::Source(batch),
+                _ = inner.at_most(LOOK_AGAIN, freed), if short => Step::Memory,
             };
             match step {
-                Step::Source(Some(Ok(batch))) => self.send(batch).await?,
+                Step::Memory => {}
+                Step::Source(Some(Ok(batch))) => self.pending = Some(self.arguments(batch)?),
                 Step::Source(Some(Err(error))) => {
                     let error = self.located(error);
                     self.end(Some(RemoteError::from(error.clone())))?;
                     return Err(error);
                 }
                 Step::Source(None) => self.end(None)?,
-                Step::News(Some(News::Next)) => self.room += 1,
-                Step::News(Some(News::Result(raw))) => return self.take(raw).map(Some),
-                Step::News(Some(News::Done)) => {
-                    session.over = true;
-                    self.done = true;
-                    return Ok(None);
+                Step::News(news) => {
+                    if let Some(item) = self.hear(news)? {
+                        return Ok(item);
+                    }
                 }
-                Step::News(Some(News::Failed(error))) => {
-                    session.over = true;
-                    return Err(self.located(error.into_error()));
-                }
-                Step::News(Some(News::Died(error))) => {
-                    session.over = true;
-                    return Err(self.located(error));
-                }
-                Step::News(None) => return Err(closed()),
             }
+        }
+    }
+
+    /// What the worker says; `Some` where it makes an item of the stream, or its end.
+    fn hear(&mut self, news: Option<News>) -> Result<Option<Option<RecordBatch>>> {
+        let session = self.session.as_mut().ok_or_else(closed)?;
+        match news {
+            Some(News::Next) => {
+                self.room = (self.room + 1).min(INPUTS_AHEAD + 1);
+                Ok(None)
+            }
+            Some(News::Result(raw)) => self.take(raw).map(|batch| Some(Some(batch))),
+            Some(News::Done) => {
+                session.over = true;
+                self.done = true;
+                Ok(Some(None))
+            }
+            Some(News::Failed(error)) => {
+                session.over = true;
+                Err(self.located(error.into_error()))
+            }
+            Some(News::Died(error)) => {
+                session.over = true;
+                Err(self.located(error))
+            }
+            None => Err(closed()),
         }
     }
 
@@ -130,44 +175,54 @@ impl Flow {
         };
         let call = self.inner.call_number();
         let deadline = self.known.deadline(self.inner.options.deadline);
-        // A stream has a worker for itself, so it takes all that this worker may have under way.
-        let mut permit = Some(self.inner.permit(self.inner.options.window).await?);
         let inner = self.inner.clone();
         let mut reservation = Reservation { inner: &inner, place: None };
-        let opened = inner
-            .when_possible(|| inner.places.try_open(&self.known, call, &schema, RESULTS_AHEAD, deadline, &mut reservation.place, &mut permit))
-            .await?;
+        let opened =
+            inner.when_possible(|| inner.places.try_open(&self.known, call, &schema, RESULTS_AHEAD, deadline, &mut reservation.place)).await?;
         reservation.place = None;
         self.session = Some(Session { inner: self.inner.clone(), opened, call, source_ended: false, over: false });
         match first {
-            Some(batch) => self.send(batch).await,
-            None => self.end(None),
+            Some(batch) => self.pending = Some(self.arguments(batch)?),
+            None => self.end(None)?,
         }
+        Ok(())
     }
 
-    async fn send(&mut self, batch: RecordBatch) -> Result<()> {
+    /// What the function is given of a batch of the source.
+    fn arguments(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let selection = self.selection.as_ref().ok_or_else(closed)?;
         if !selection.fits(batch.schema_ref()) {
             let message = format!("batch {} of the source has another schema than those before it", self.sent);
             return Err(self.located(Error::new(Code::SchemaMismatch, message)));
         }
-        let arguments = selection.of(&batch)?;
-        let outgoing = self.inner.outgoing(arguments).await.map_err(|error| self.located(error))?;
+        selection.of(&batch)
+    }
+
+    /// Sends the batch that waits, if there is shared memory for it now.
+    fn send_pending(&mut self) -> Result<()> {
+        let Some(batch) = &self.pending else { return Ok(()) };
+        let outgoing = match self.inner.outgoing(batch) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return self.shortage.judge(&self.inner, error).map_err(|error| self.located(error)),
+        };
+        let rows = batch.num_rows() as u64;
         let session = self.session.as_ref().ok_or_else(closed)?;
-        session.opened.link.input(session.call, &outgoing)?;
+        // Noted first: a quick worker asks for the next before this thread goes on.
         self.inner.places.gave(session.opened.worker, session.call, true, 0);
+        session.opened.link.input(session.call, &outgoing)?;
+        self.shortage = Shortage::default();
+        self.pending = None;
         self.room -= 1;
         self.sent += 1;
-        self.rows += batch.num_rows() as u64;
+        self.rows += rows;
         Ok(())
     }
 
     fn end(&mut self, error: Option<RemoteError>) -> Result<()> {
         let session = self.session.as_mut().ok_or_else(closed)?;
         session.source_ended = true;
-        session.opened.link.send(&ToWorker::End { call: session.call, error })?;
         self.inner.places.gave(session.opened.worker, session.call, true, 0);
-        Ok(())
+        session.opened.link.send(&ToWorker::End { call: session.call, error })
     }
 
     fn take(&mut self, raw: RawResult) -> Result<RecordBatch> {
@@ -196,6 +251,8 @@ struct Reservation<'a> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.inner.places.unreserve(self.place.take());
+        if !self.inner.is_forked() {
+            self.inner.places.unreserve(self.place.take());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the supervisors tell the pool, and ask of it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use crate::link::{HostLink, Incoming, RawResult, RemoteError};
 use crate::memory::{Role, Segment};
 use crate::worker::{Owner, Process, Sentence};
 
-/// How often a worker may fail to start in a row before its place is given up.
-const START_ATTEMPTS: u32 = 3;
+/// The longest pause between attempts to start a worker.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Owner for Inner {
     fn started(&self, worker: usize, pid: u32) {
@@ -36,6 +37,7 @@ impl Owner for Inner {
         let mut state = self.places.state();
         state.places[worker].link = Some(link);
         state.places[worker].failed_starts = 0;
+        state.places[worker].start_error = None;
         drop(state);
         self.places.changed.send_replace(());
         self.tell(|| Event::WorkerReady { worker });
@@ -46,14 +48,9 @@ impl Owner for Inner {
             Incoming::Defined(function, outcome) => self.defined(worker, function, outcome),
             Incoming::Result(call, result) => self.result(worker, call, result),
             Incoming::Failed(call, error) => self.failed(worker, call, error),
-            Incoming::Next(call, waits) => self.stream_news(worker, call, |work| {
-                if let Work::Stream { news, waiting, .. } = work {
-                    *waiting = waits;
-                    _ = news.send(News::Next);
-                }
-            }),
+            Incoming::Next(call) => self.next(worker, call),
             Incoming::Done(call) => {
-                let flight = self.take_front(worker, call)?;
+                let flight = self.take_front(worker, call, |work| matches!(work, Work::Stream { .. }))?;
                 if let Work::Stream { news, .. } = flight.work {
                     _ = news.send(News::Done);
                 }
@@ -73,30 +70,36 @@ impl Owner for Inner {
         place.pid = None;
         place.defined.clear();
         place.reserved = false;
-        let flights = std::mem::take(&mut place.flights);
+        let mut flights = std::mem::take(&mut place.flights);
+        let sentenced = load_for_calls(&mut flights, place.sentenced.take());
+        // Who was ended for one call has not died of the next.
+        let blameless = sentenced.is_some_and(|call| flights.front().is_none_or(|front| front.call != call));
+        place.idle_ends = if flights.is_empty() { place.idle_ends + 1 } else { 0 };
+        let idle_ends = place.idle_ends;
         place.failures += u64::from(!flights.is_empty());
         if !was_ready {
             place.failed_starts += 1;
+            place.start_error = Some(reason.clone());
         }
         let attempts = place.failed_starts;
-        let hopeless = !was_ready && (is_lasting(reason.code()) || attempts >= START_ATTEMPTS);
-        if hopeless && !closing {
-            place.retired = true;
-            if state.places.iter().all(|place| place.retired) {
-                state.broken = Some(reason.clone());
-            }
-        }
+        place.retired = !was_ready && !closing && is_lasting(reason.code());
+        let retired = place.retired;
         drop(state);
         for (position, flight) in flights.into_iter().enumerate() {
-            bury(flight, position == 0, closing, &reason);
+            bury(flight, position == 0 && !blameless, closing, &reason);
         }
         self.places.changed.send_replace(());
         self.tell(|| Event::WorkerEnded { worker, reason: reason.clone() });
-        match (closing || hopeless, was_ready) {
-            (true, _) => None,
-            (false, true) => Some(Duration::ZERO),
-            (false, false) => Some(Duration::from_millis(50) * 4_u32.pow(attempts.min(4))),
-        }
+        let pause = match (was_ready, idle_ends) {
+            (true, 0) => Duration::ZERO,
+            (true, ends) => Duration::from_millis(20) * 2_u32.pow(ends.min(8)),
+            (false, _) => Duration::from_millis(50) * 4_u32.pow(attempts.min(4)),
+        };
+        (!closing && !retired).then_some(pause.min(LONGEST_PAUSE))
+    }
+
+    fn printed(&self, worker: usize, text: Vec<u8>) {
+        self.tell(|| Event::Printed { worker, text });
     }
 
     fn due(&self, worker: usize) -> Option<Instant> {
@@ -113,18 +116,26 @@ impl Owner for Inner {
             return None;
         }
         let mut state = self.places.state();
-        let front = state.places[worker].flights.front_mut()?;
+        let place = &mut state.places[worker];
+        let front = place.flights.front_mut()?;
+        place.sentenced = Some(front.call);
         if front.cancelled.is_some() {
             return Some(Sentence::AtOnce);
         }
         let limit = front.deadline.unwrap_or_default();
         let error = Error::new(Code::DeadlineExceeded, format!("no answer within the deadline of {} s; the worker was ended", limit.as_secs_f64()));
-        front.doomed = Some(error.with_hint("the stack below shows where the function was; give it a longer deadline or smaller batches"));
+        front.doomed = Some(error.with_hint("the stack shows where the function was; give it a longer deadline or smaller batches"));
         Some(Sentence::WithStack)
     }
 
     fn make_segment(&self, len: usize, have: usize) -> Result<Arc<Segment>> {
-        self.memory.make(Role::Output, len, have).map_err(|error| match error.code() {
+        let made = self.memory.make(Role::Output, len, have);
+        // Room in this process's own arena that nobody uses is room for results.
+        let made = made.or_else(|error| match error.code() {
+            Code::MemoryLimit if self.arena.discard_idle() > 0 => self.memory.make(Role::Output, len, have),
+            _ => Err(error),
+        });
+        made.map_err(|error| match error.code() {
             Code::MemoryLimit => error.with_hint(self.memory.holders()),
             _ => error,
         })
@@ -132,11 +143,27 @@ impl Owner for Inner {
 
     fn forget(&self, segments: &[u32]) {
         self.memory.forget(segments);
+        self.memory.freed.notify_waiters();
     }
 
     fn is_closing(&self) -> bool {
         *self.closing.borrow()
     }
+}
+
+/// Loading a function for a call is that call's affair: takes out the loading, and gives what was said of it to the call behind.
+fn load_for_calls(flights: &mut VecDeque<Flight>, mut sentenced: Option<u64>) -> Option<u64> {
+    let is_load = |flight: &Flight| matches!(flight.work, Work::Define { answer: None, .. });
+    if flights.front().is_some_and(is_load) {
+        let doomed = flights.pop_front().and_then(|load| load.doomed);
+        flights.retain(|flight| !is_load(flight));
+        if let Some(front) = flights.front_mut() {
+            sentenced = sentenced.map(|_| front.call);
+            front.doomed = doomed;
+        }
+    }
+    flights.retain(|flight| !is_load(flight));
+    sentenced
 }
 
 /// Reasons that will be there again at the next start.
@@ -165,6 +192,17 @@ fn bury(flight: Flight, front: bool, closing: bool, reason: &Error) {
 }
 
 impl Inner {
+    /// A supervisor is no more: its place is given up.
+    pub(super) fn lost(&self, worker: usize, what: &str) {
+        let reason = Error::new(Code::Internal, format!("the supervision of worker {worker} failed: {what}"));
+        self.ended(worker, reason.clone(), false);
+        let mut state = self.places.state();
+        state.places[worker].retired = true;
+        state.places[worker].start_error = Some(reason);
+        drop(state);
+        self.places.changed.send_replace(());
+    }
+
     fn defined(&self, worker: usize, number: u32, outcome: Result<crate::function::Signature, RemoteError>) -> Result<()> {
         let mut state = self.places.state();
         let place = &mut state.places[worker];
@@ -191,28 +229,30 @@ impl Inner {
         let (rows, busy) = (result.rows(), result.busy);
         let mut state = self.places.state();
         let place = &mut state.places[worker];
-        let front = place.flights.front_mut().filter(|flight| flight.call == call).ok_or_else(|| out_of_order("a result", call))?;
+        let front = place.flights.front_mut().filter(|flight| flight.call == call && !matches!(flight.work, Work::Define { .. }));
+        let front = front.ok_or_else(|| out_of_order("a result", call))?;
         place.batches += 1;
         place.rows += rows;
         place.busy += busy;
         if let Work::Stream { news, credit, .. } = &mut front.work {
             *credit = credit.checked_sub(1).ok_or_else(|| Error::new(Code::ProtocolViolation, "a worker sent more results than it may"))?;
-            _ = news.send(News::Result(result));
             place.since = Instant::now();
+            let news = news.clone();
+            drop(state);
+            // Out of the lock: where nobody listens any more, the result is dropped here, and its lease with it.
+            _ = news.send(News::Result(result));
         } else if let Some(Flight { work: Work::Call { answer }, .. }) = place.pop() {
             drop(state);
             // Room before news: who hears the answer may send the next batch at once.
             self.places.changed.send_replace(());
             _ = answer.send(Answer::Result(result));
-        } else {
-            return Err(out_of_order("a result", call));
         }
         self.tell(|| Event::BatchDone { worker, rows, busy });
         Ok(())
     }
 
     fn failed(&self, worker: usize, call: u64, error: RemoteError) -> Result<()> {
-        let flight = self.take_front(worker, call)?;
+        let flight = self.take_front(worker, call, |work| !matches!(work, Work::Define { .. }))?;
         self.tell(|| Event::BatchFailed { worker, reason: error.clone().into_error() });
         match flight.work {
             Work::Call { answer } => _ = answer.send(Answer::Failed(error)),
@@ -222,20 +262,27 @@ impl Inner {
         Ok(())
     }
 
-    fn stream_news(&self, worker: usize, call: u64, note: impl FnOnce(&mut Work)) -> Result<()> {
+    /// A batches function asks for an input.
+    fn next(&self, worker: usize, call: u64) -> Result<()> {
         let mut state = self.places.state();
         let place = &mut state.places[worker];
-        let front = place.flights.front_mut().filter(|flight| flight.call == call).ok_or_else(|| out_of_order("news", call))?;
-        note(&mut front.work);
+        let front = place.flights.front_mut().filter(|flight| flight.call == call).ok_or_else(|| out_of_order("a wish", call))?;
+        let Work::Stream { news, asked, given, .. } = &mut front.work else { return Err(out_of_order("a wish", call)) };
+        *asked += 1;
+        // It may ask for one that is not given yet; more would put off its deadline for ever.
+        if *asked > *given + 1 {
+            return Err(out_of_order("a second wish", call));
+        }
+        _ = news.send(News::Next);
         place.since = Instant::now();
         Ok(())
     }
 
     /// Takes the front flight, which ended without a result or after its last.
-    fn take_front(&self, worker: usize, call: u64) -> Result<Flight> {
+    fn take_front(&self, worker: usize, call: u64, fits: impl Fn(&Work) -> bool) -> Result<Flight> {
         let mut state = self.places.state();
         let place = &mut state.places[worker];
-        let front = place.flights.front().filter(|flight| flight.call == call && flight.call != 0).ok_or_else(|| out_of_order("an end", call))?;
+        let front = place.flights.front().filter(|flight| flight.call == call && fits(&flight.work)).ok_or_else(|| out_of_order("an end", call))?;
         let stream = matches!(front.work, Work::Stream { .. });
         let flight = place.pop().ok_or_else(|| out_of_order("an end", call))?;
         if stream {

@@ -37,6 +37,21 @@ pub fn decode(ending: Ending, ready: bool, age: Duration) -> Error {
     }
 }
 
+/// The error for a worker that the kernel killed since memory ran out.
+pub(super) fn out_of_memory(age: Duration) -> Error {
+    let left = crate::memory::available_memory().map_or_else(String::new, |bytes| format!("; {} MiB are available now", bytes >> 20));
+    let message = format!("the worker was killed by the kernel since memory ran out, after {:.1} s{left}", age.as_secs_f64());
+    Error::new(Code::WorkerOutOfMemory, message).with_hint("send smaller batches, use fewer workers, or give the control group more memory")
+}
+
+/// A fault handler's stack, cut to what a user can use: without the bridge's own frames and the list of loaded extensions.
+pub(super) fn users_stack(text: &str) -> String {
+    let own =
+        |line: &str| line.contains("/transom/_") || line.trim_start().starts_with("File \"<string>\"") || line.starts_with("Extension modules:");
+    let lines: Vec<&str> = text.lines().filter(|line| !own(line)).collect();
+    lines.join("\n").trim_end().to_owned()
+}
+
 fn killed(signal: i32, phase: &str) -> Error {
     let error = Error::new(Code::WorkerSignalled, format!("the worker was killed by {} {phase}", signal_name(signal)));
     match signal {
@@ -89,5 +104,12 @@ mod tests {
         assert_eq!(code(Ending::Killed(libc::SIGSEGV), true), Code::WorkerSignalled);
         assert!(decode(Ending::Killed(libc::SIGSEGV), true, second).message().contains("SIGSEGV"));
         assert!(decode(Ending::Killed(40), true, second).message().contains("signal 40"));
+    }
+
+    #[test]
+    fn a_stack_is_cut_to_the_users_frames() {
+        let text = "Fatal Python error: Aborted\n\nCurrent thread (most recent call first):\n  File \"udfs.py\", line 3 in f\n  File \"/x/transom/_plans.py\", \
+                    line 8 in run\n  File \"<string>\", line 20 in <module>\n\nExtension modules: a, b (total: 2)\n";
+        assert!(users_stack(text).ends_with("line 3 in f"));
     }
 }

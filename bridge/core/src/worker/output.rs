@@ -67,45 +67,57 @@ impl Drain {
         Ok(Self { pipe: watched(pipe, Interest::READABLE)?, tail: Arc::default(), open: true })
     }
 
-    /// Waits for output and takes it in; never returns once the pipe is closed.
-    pub(super) async fn take(&mut self) {
-        if !self.open {
-            return std::future::pending().await;
-        }
-        match self.pipe.readable().await {
-            Ok(mut ready) => {
-                if self.open && Self::read(&self.pipe, &self.tail, &mut self.open) {
-                    ready.clear_ready();
-                }
+    /// Waits for output, takes it in and gives it; never returns once the pipe is closed.
+    pub(super) async fn take(&mut self) -> Vec<u8> {
+        loop {
+            if !self.open {
+                return std::future::pending().await;
             }
-            Err(_) => self.open = false,
+            let Ok(mut ready) = self.pipe.readable().await else {
+                self.open = false;
+                continue;
+            };
+            // The guard only takes back the readiness that it saw: what comes after the last read is a new event.
+            let (text, empty) = read(&self.pipe, &mut self.open);
+            if empty {
+                ready.clear_ready();
+            }
+            if !text.is_empty() {
+                self.keep(&text);
+                return text;
+            }
         }
     }
 
     /// Takes in what is there now.
     pub(super) fn take_rest(&mut self) {
-        Self::read(&self.pipe, &self.tail, &mut self.open);
+        let (text, _) = read(&self.pipe, &mut self.open);
+        self.keep(&text);
     }
 
-    /// Reads a bounded amount, so that a worker that never stops printing cannot keep its supervisor from everything else; `true` when the pipe is
-    /// empty now.
-    fn read(pipe: &AsyncFd<OwnedFd>, tail: &Mutex<Tail>, open: &mut bool) -> bool {
-        let mut buffer = [0_u8; 16 * 1024];
-        for _ in 0..16 {
-            match rustix::io::read(pipe.get_ref(), &mut buffer) {
-                Ok(0) => *open = false,
-                Ok(count) => {
-                    tail.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(&buffer[..count]);
-                    continue;
-                }
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => {}
-                Err(_) => *open = false,
-            }
-            return true;
-        }
-        false
+    fn keep(&self, text: &[u8]) {
+        self.tail.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(text);
     }
+}
+
+/// Reads a bounded amount, so that a worker that never stops printing cannot keep its supervisor from everything else. Says whether the pipe is empty.
+fn read(pipe: &AsyncFd<OwnedFd>, open: &mut bool) -> (Vec<u8>, bool) {
+    let mut text = Vec::new();
+    let mut buffer = [0_u8; 16 * 1024];
+    for _ in 0..16 {
+        match rustix::io::read(pipe.get_ref(), &mut buffer) {
+            Ok(0) => *open = false,
+            Ok(count) => {
+                text.extend_from_slice(&buffer[..count]);
+                continue;
+            }
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => {}
+            Err(_) => *open = false,
+        }
+        return (text, true);
+    }
+    (text, false)
 }
 
 #[cfg(test)]

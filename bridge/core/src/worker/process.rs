@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
@@ -42,6 +43,7 @@ impl Launch {
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    reaped: AtomicBool,
     /// The host's end of the link.
     pub socket: Option<Socket>,
     /// What the worker prints.
@@ -93,6 +95,7 @@ impl Process {
         Ok(Self {
             pid,
             pidfd,
+            reaped: AtomicBool::new(false),
             socket: Some(host),
             stdout: child.stdout.take().map(OwnedFd::from),
             stderr: child.stderr.take().map(OwnedFd::from),
@@ -118,7 +121,13 @@ impl Process {
 
     /// Reaps the process if it has ended.
     pub fn try_wait(&self) -> Option<Ending> {
-        match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        let ending = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+        self.reaped.store(true, Ordering::Relaxed);
+        Some(ending)
+    }
+
+    fn wait(&self, options: WaitIdOptions) -> Option<Ending> {
+        match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(None) | Err(Errno::INTR) => None,
             Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Ending::Exited(code),
@@ -126,6 +135,17 @@ impl Process {
                 (None, None) => Ending::Unknown,
             }),
             Err(_) => Some(Ending::Unknown),
+        }
+    }
+}
+
+/// A process that nobody watches over any more does not stay, dead or alive.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !*self.reaped.get_mut() {
+            self.kill_group();
+            // Killed, so this takes as long as the kernel needs to end it.
+            while self.wait(WaitIdOptions::EXITED).is_none() {}
         }
     }
 }

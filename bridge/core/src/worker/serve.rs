@@ -124,7 +124,10 @@ impl Server<'_> {
                 self.link.end_answer()
             }
             ToWorker::Open { call, function, schema, credit } => {
-                let said = match self.stream(call, function, schema, credit) {
+                self.link.set_stream(Some(call));
+                let outcome = self.stream(call, function, schema, credit);
+                self.link.set_stream(None);
+                let said = match outcome {
                     Ok(()) => ToHost::Done { call },
                     Err(error) => ToHost::Failed { call, error },
                 };
@@ -135,7 +138,9 @@ impl Server<'_> {
                 self.link.release(lease);
                 Ok(())
             }
-            ToWorker::End { .. } | ToWorker::Credit { .. } | ToWorker::Cancel { .. } | ToWorker::TryAgain => Ok(()),
+            ToWorker::End { .. } | ToWorker::Credit { .. } | ToWorker::Cancel { .. } => Ok(()),
+            // Answers to wishes for memory that were fulfilled meanwhile.
+            ToWorker::TryAgain | ToWorker::NoSegment { .. } => Ok(()),
             other => Err(Error::new(Code::ProtocolViolation, format!("{other:?} is not expected here"))),
         }
     }
@@ -238,9 +243,10 @@ impl Input {
             ToWorker::Input { call: c, .. } | ToWorker::End { call: c, .. } | ToWorker::Cancel { call: c } => *c == call,
             _ => false,
         };
-        self.link.gather()?;
-        let waiting = !self.link.has_waiting(mine);
-        self.link.send(&ToHost::Next { call, waiting })?;
+        // Also where an input is there already: it tells the host that there is room for one more.
+        if !self.link.ask(call)? {
+            return Err(RemoteError::new(Code::Cancelled, "the function has ended"));
+        }
         match self.link.wait_for(mine)? {
             ToWorker::Input { lease, descriptor, .. } => Ok(Some(self.link.import(self.schema, lease, &descriptor)?)),
             ToWorker::End { error: Some(error), .. } => Err(error),

@@ -17,7 +17,7 @@ use super::watched::watched;
 use crate::exchange;
 use crate::failure::{Code, Error, Result};
 use crate::link::{Hello, HostLink, Incoming, PROTOCOL, Ready, RemoteError, ToWorker};
-use crate::memory::Segment;
+use crate::memory::{Segment, out_of_memory_kills};
 
 /// What a supervisor needs of whoever has the workers. Called on the supervisors' thread, so nothing here may wait.
 pub(crate) trait Owner: Send + Sync + 'static {
@@ -31,6 +31,8 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn answered(&self, worker: usize, incoming: Incoming) -> Result<()>;
     /// The worker is gone, for this reason; it had become ready or not. The answer says how long to wait before the next is started, or not at all.
     fn ended(&self, worker: usize, reason: Error, was_ready: bool) -> Option<Duration>;
+    /// The worker printed something.
+    fn printed(&self, worker: usize, text: Vec<u8>);
     /// When the worker's time is up, as things stand.
     fn due(&self, worker: usize) -> Option<Instant>;
     /// The worker's time is up: how it is to end, if things still stand so.
@@ -60,6 +62,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const GOODBYE: Duration = Duration::from_millis(1500);
 /// How long a link must be quiet before releases are sent without a packet to go with.
 const QUIET: Duration = Duration::from_millis(5);
+/// Messages that are still taken in from a worker that has died: a child of it may hold the link and never stop.
+const LAST_MESSAGES: usize = 100_000;
 /// The size of the first segment for results, given before it is asked for.
 const FIRST_SEGMENT: usize = 4 << 20;
 
@@ -106,11 +110,16 @@ impl<O: Owner> Supervisor<O> {
     /// Keeps a worker in this place until the pool closes or says that it is no use.
     pub(crate) async fn run(mut self) {
         while !self.owner.is_closing() {
-            let (reason, was_ready) = match self.spawner.start(self.launch.clone()).await {
-                Ok(process) => Life::new(&self, process).await,
-                Err(error) => (error, false),
+            let (reason, was_ready, link) = match self.spawner.start(self.launch.clone()).await {
+                Ok(process) => Life::lead(&self, process).await,
+                Err(error) => (error, false, None),
             };
-            let Some(pause) = self.owner.ended(self.worker, reason, was_ready) else { return };
+            let pause = self.owner.ended(self.worker, reason, was_ready);
+            // After the owner knows: what is still posted until then is told of the end with the rest.
+            if let Some(link) = link {
+                self.owner.forget(&link.close());
+            }
+            let Some(pause) = pause else { return };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = self.closing.wait_for(|closing| *closing) => {}
@@ -126,6 +135,8 @@ struct Life<'a, O> {
     link: AsyncFd<Arc<HostLink>>,
     output: [Drain; 3],
     born: Instant,
+    /// How often the kernel had killed for want of memory when the worker began.
+    kills_before: Option<u64>,
     ready: bool,
     /// Why this side ended the worker, where it did.
     breach: Option<Error>,
@@ -137,6 +148,7 @@ struct Life<'a, O> {
     hung_up: bool,
     killed_at: Option<Instant>,
     quiet_at: Option<Instant>,
+    /// Segments in the making.
     segments: JoinSet<Result<Arc<Segment>>>,
 }
 
@@ -144,6 +156,7 @@ enum Turn {
     Messages,
     Died,
     Woken,
+    Printed(Vec<u8>),
     Room,
     Time,
     Segment(Result<Arc<Segment>>),
@@ -151,15 +164,16 @@ enum Turn {
 }
 
 impl<'a, O: Owner> Life<'a, O> {
-    /// Lives until the process is gone; says why it went and whether it had become ready.
-    async fn new(place: &'a Supervisor<O>, mut process: Process) -> (Error, bool) {
+    /// Lives until the process is gone; says why it went, whether it had become ready, and what link is to be closed.
+    async fn lead(place: &'a Supervisor<O>, mut process: Process) -> (Error, bool, Option<Arc<HostLink>>) {
         place.owner.started(place.worker, process.pid());
         let output = [process.stdout.take(), process.stderr.take(), process.faults.take()];
         let link = place.owner.link(&mut process);
-        match Self::assemble(place, process, link, output) {
+        let (reason, was_ready) = match Self::assemble(place, process, link.clone(), output) {
             Ok(mut life) => life.live().await,
             Err(error) => (Error::system(Code::System, "cannot watch over a worker", error), false),
-        }
+        };
+        (reason, was_ready, Some(link))
     }
 
     fn assemble(place: &'a Supervisor<O>, process: Process, link: Arc<HostLink>, output: [Option<std::os::fd::OwnedFd>; 3]) -> std::io::Result<Self> {
@@ -170,6 +184,7 @@ impl<'a, O: Owner> Life<'a, O> {
             link: watched(link, Interest::READABLE | Interest::WRITABLE)?,
             output: [stdout?, stderr?, faults?],
             born: Instant::now(),
+            kills_before: out_of_memory_kills(),
             ready: false,
             breach: None,
             more: false,
@@ -205,9 +220,10 @@ impl<'a, O: Owner> Life<'a, O> {
                     }
                 }
                 Turn::Woken => self.woken(),
+                Turn::Printed(text) => self.place.owner.printed(self.place.worker, text),
                 Turn::Room => _ = self.link().flush(),
                 Turn::Time => self.time(),
-                Turn::Segment(outcome) => self.hand_over(outcome),
+                Turn::Segment(made) => self.hand_over(made),
                 Turn::Closing => {
                     closing = true;
                     _ = self.link().send(&ToWorker::Bye);
@@ -240,9 +256,9 @@ impl<'a, O: Owner> Life<'a, O> {
             Some(made) = self.segments.join_next(), if !self.segments.is_empty() => {
                 Turn::Segment(made.unwrap_or_else(|error| Err(Error::system(Code::Internal, "making a segment failed", error))))
             }
-            () = stdout.take() => Turn::Woken,
-            () = stderr.take() => Turn::Woken,
-            () = faults.take() => Turn::Woken,
+            text = stdout.take() => Turn::Printed(text),
+            text = stderr.take() => Turn::Printed(text),
+            _ = faults.take() => Turn::Woken,
             _ = closed.wait_for(|closing| *closing), if !closing => Turn::Closing,
         }
     }
@@ -262,6 +278,10 @@ impl<'a, O: Owner> Life<'a, O> {
         if self.quiet_at.is_some_and(|at| at <= now) {
             self.quiet_at = None;
             self.link().settle();
+            // What the kernel refused for want of its own memory makes no event when there is some again.
+            if !self.link().flush() {
+                self.quiet_at = Some(now + QUIET);
+            }
         }
         match self.killed_at {
             Some(at) if at <= now => {
@@ -277,15 +297,23 @@ impl<'a, O: Owner> Life<'a, O> {
                     self.end_for(Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", START_LIMIT.as_secs())));
                 }
             }
-            None => match self.place.owner.judge(self.place.worker) {
-                // The fault handler of a Python worker answers SIGABRT with the stacks of all threads, whoever holds the interpreter's lock.
-                Some(Sentence::WithStack) => {
-                    self.process.get_ref().signal(Signal::ABORT);
-                    self.killed_at = Some(now + LAST_WORDS);
-                }
-                Some(Sentence::AtOnce) => self.kill(),
-                None => {}
-            },
+            None => {
+                // An answer that is there already comes before the judgement.
+                self.take_messages();
+                self.judge();
+            }
+        }
+    }
+
+    fn judge(&mut self) {
+        match self.place.owner.judge(self.place.worker) {
+            // The fault handler of a Python worker answers SIGABRT with the stacks of all threads, whoever holds the interpreter's lock.
+            Some(Sentence::WithStack) => {
+                self.process.get_ref().signal(Signal::ABORT);
+                self.killed_at = Some(Instant::now() + LAST_WORDS);
+            }
+            Some(Sentence::AtOnce) => self.kill(),
+            None => {}
         }
     }
 
@@ -303,6 +331,9 @@ impl<'a, O: Owner> Life<'a, O> {
 
     fn woken(&mut self) {
         self.link().flush();
+        if let Some(error) = self.link().take_failure() {
+            self.end_for(error);
+        }
         self.quiet_at.get_or_insert(Instant::now() + QUIET);
     }
 
@@ -333,7 +364,10 @@ impl<'a, O: Owner> Life<'a, O> {
                 if self.link().send_releases() {
                     return self.link().send(&ToWorker::TryAgain);
                 }
-                self.make_segment(len);
+                // One at a time: what is on its way already is the answer, and if it is too small the worker asks again.
+                if self.segments.is_empty() && !self.link().has_granted() {
+                    self.make_segment(len);
+                }
                 Ok(())
             }
             Incoming::HungUp => {
@@ -393,20 +427,26 @@ impl<'a, O: Owner> Life<'a, O> {
 
     /// The process is gone, or nearly: takes in its last messages and output, and tells the owner.
     fn died(&mut self) -> Option<(Error, bool)> {
+        // Before it is reaped, while the group's number cannot mean another group; and so that nothing of it goes on sending.
+        self.process.get_ref().kill_group();
         // What was sent before the end counts.
-        while let Ok(Some(incoming)) = self.link().receive() {
-            if let Err(error) = self.take_in(incoming) {
-                self.breach.get_or_insert(error);
-                break;
+        for _ in 0..LAST_MESSAGES {
+            match self.link().receive().and_then(|incoming| incoming.map(|incoming| self.take_in(incoming)).transpose()) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    self.breach.get_or_insert(error);
+                    break;
+                }
             }
         }
-        // Before it is reaped, while the group's number cannot mean another group.
-        self.process.get_ref().kill_group();
         let ending = self.process.get_ref().try_wait()?;
         self.output.iter_mut().for_each(Drain::take_rest);
-        let gone = self.link().close();
-        self.place.owner.forget(&gone);
-        let reason = self.breach.take().unwrap_or_else(|| exit::decode(ending, self.ready, self.born.elapsed()));
+        let killed_by_kernel = ending == exit::Ending::Killed(libc::SIGKILL) && self.killed_at.is_none() && out_of_memory_kills() > self.kills_before;
+        let reason = self.breach.take().unwrap_or_else(|| match killed_by_kernel {
+            true => exit::out_of_memory(self.born.elapsed()),
+            false => exit::decode(ending, self.ready, self.born.elapsed()),
+        });
         Some((self.with_last_words(reason), self.ready))
     }
 
@@ -418,6 +458,6 @@ impl<'a, O: Owner> Life<'a, O> {
         lines.extend(lock(&stderr, 10));
         let stack = faults.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).text();
         let pid = self.process.get_ref().pid();
-        error.with_worker(format!("worker {} (process {pid})", self.place.worker)).with_output(lines).with_stack(stack.trim_end())
+        error.with_worker(format!("worker {} (process {pid})", self.place.worker)).with_output(lines).with_stack(exit::users_stack(&stack))
     }
 }
