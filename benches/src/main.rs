@@ -1,1 +1,39 @@
-fn main() {}
+//! Measurements in Rust: what the machine can do at most, and Transom from a Rust host.
+//!
+//! `transom-bench limits [--quick]` prints one JSON object. `transom-bench host FOLDER FUNCTIONS.py PYTHON` answers the
+//! driver, `benches/bench.py`, line by line. People run the driver: `make bench`.
+
+mod checksum;
+mod copying;
+mod host;
+mod limits;
+mod pingpong;
+mod region;
+mod statistics;
+
+use std::error::Error;
+use std::io::{Write, stderr};
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: transom-bench limits [--quick]
+       transom-bench host FOLDER FUNCTIONS.py PYTHON";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome: Result<(), Box<dyn Error>> = match arguments[..] {
+        ["limits"] => limits::print(false),
+        ["limits", "--quick"] => limits::print(true),
+        ["host", folder, functions, python] => host::serve(Path::new(folder), functions, Path::new(python)),
+        _ => Err(USAGE.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed too.
+            let _ = writeln!(stderr(), "transom-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

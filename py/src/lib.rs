@@ -1,1 +1,25 @@
-//! x
+//! The native half of the Python package `transom`: Python as a host of workers, and as a worker.
+//!
+//! It is thin. Python objects become Arrow arrays by the C data interface (`capsule`), waits let go of the interpreter's lock and
+//! look for signals (`wait`), errors become exceptions (`errors`); everything else is in the core.
+
+mod batches;
+mod capsule;
+mod errors;
+mod pool;
+mod settle;
+mod signature;
+mod wait;
+mod worker;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = true)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<pool::Pool>()?;
+    module.add_class::<pool::Function>()?;
+    module.add_class::<batches::Batches>()?;
+    module.add_function(wrap_pyfunction!(worker::serve, module)?)?;
+    Ok(())
+}

@@ -1,1 +1,32 @@
-fn main() {}
+//! The program `transom`: runs a Python function over files, in isolated workers, from one command.
+
+mod args;
+mod columns;
+mod doctor;
+mod input;
+mod interpreter;
+mod interrupt;
+mod output;
+mod progress;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    report::defects();
+    // The hook has said all there is to say; what is left is the exit status.
+    std::panic::catch_unwind(work).unwrap_or(ExitCode::FAILURE)
+}
+
+fn work() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Run(run) => run::run(&run).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(doctor) => doctor::doctor(&doctor),
+    };
+    result.unwrap_or_else(|error| report::error(&error))
+}

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
@@ -10,6 +10,8 @@ use support::generate::{Nulls, Recipe, Slices, leaves, nestings};
 use support::memory::{Host, Peer};
 use support::{oracle, show};
 use transom::exchange::{Descriptor, Direction, Export, Ledger, Mode, export, import};
+
+static HOST: LazyLock<Host> = LazyLock::new(Host::new);
 
 fn peer(host: &Host, peer_writes: bool) -> Peer {
     Peer { segments: host.segments.clone(), peer_writes }
@@ -27,15 +29,14 @@ fn receive(host: &Host, sent: &Export, like: &RecordBatch, mode: Mode, peer_writ
 fn round_trip(recipe: &Recipe) {
     let batch = recipe.batch();
     let expected = show::batch(&batch);
-    let host = Host::new();
-    let ledger = Ledger::default();
-    let sent = export(&batch, &host, &ledger, Direction::Input).unwrap();
+    let (host, ledger) = (&*HOST, Ledger::default());
+    let sent = export(&batch, host, &ledger, Direction::Input).unwrap();
     let own_bytes: u64 = batch.columns().iter().map(|column| oracle::bytes(column)).sum();
     assert_eq!(ledger.report().bytes_copied(), own_bytes, "copied from the heap");
     assert_eq!(ledger.report().bytes_shared(), 0);
     for (mode, peer_writes) in [(Mode::Guarded, true), (Mode::Guarded, false), (Mode::Strict, true), (Mode::Strict, false), (Mode::Trusted, true)] {
         let ledger = Ledger::default();
-        let received = receive(&host, &sent, &batch, mode, peer_writes, &ledger);
+        let received = receive(host, &sent, &batch, mode, peer_writes, &ledger);
         assert_eq!(show::batch(&received), expected, "{mode:?}");
         assert_eq!(received, batch, "{mode:?}");
         for column in received.columns() {
@@ -49,7 +50,7 @@ fn round_trip(recipe: &Recipe) {
             _ => assert_eq!(report.bytes_copied(), 0),
         }
     }
-    shared_again(&host, &batch, &sent);
+    shared_again(host, &batch, &sent);
 }
 
 /// What was received in place lies in the arena: any slice of it goes out again without a byte copied.
@@ -72,6 +73,7 @@ fn shared_again(host: &Host, batch: &RecordBatch, sent: &Export) {
 }
 
 /// All shapes of one type.
+#[expect(clippy::print_stdout, reason = "the recipe of a failure is shown with it")]
 fn all_shapes(data_type: &DataType) {
     for rows in [0, 1, 77] {
         for nulls in [Nulls::None, Nulls::Some, Nulls::All] {
@@ -100,6 +102,7 @@ fn every_nesting() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the recipe of a failure is shown with it")]
 fn every_nesting_in_every_nesting() {
     for inner in nestings(&DataType::Utf8View) {
         for outer in nestings(&inner) {

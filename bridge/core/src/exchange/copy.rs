@@ -172,7 +172,7 @@ pub(super) fn copy_bits(from: &[u8], bit: u8, len: usize, to: &mut [u8]) {
             to[index] = from[index] >> low | next << (8 - low);
         }
     }
-    if len % 8 > 0 {
+    if !len.is_multiple_of(8) {
         to[bytes - 1] &= (1 << (len % 8)) - 1;
     }
 }

@@ -5,11 +5,11 @@
 //! an Arrow array exists. The [`Ledger`] counts every byte that crossed, in place or by copy, and says why it was copied.
 //!
 //! ```
-//! # use std::sync::Arc;
-//! # use std::ptr::NonNull;
+//! # use std::{ptr::NonNull, sync::Arc};
 //! # use arrow_array::{Int64Array, RecordBatch};
-//! # use transom::memory::{Arena, Budget, Extent, Role, Segment, Segments, Source};
-//! use transom::exchange::{Direction, Ledger, Mapped, Mode, Resolve, export, import};
+//! # use transom::memory::{Arena, Block, Budget, Extent, Role, Segment, Segments, Source, Space};
+//! # use transom::exchange::{Mapped, Resolve};
+//! use transom::exchange::{Direction, Ledger, Mode, export, import};
 //! # struct Host(Budget, Arc<Segments>);
 //! # impl Source for Host {
 //! #     fn segment(&self, len: usize) -> transom::Result<Option<Arc<Segment>>> {
@@ -19,21 +19,29 @@
 //! #     }
 //! #     fn discard(&self, _: Arc<Segment>) {}
 //! # }
-//! # struct Peer(Arc<Segments>);
-//! # impl Resolve for Peer {
+//! # struct Memory(Arena, Arc<Segments>);
+//! # impl Space for Memory {
+//! #     fn allocate(&self, len: usize) -> transom::Result<Block> {
+//! #         self.0.allocate(len)
+//! #     }
+//! #     fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
+//! #         self.1.locate(ptr, len)
+//! #     }
+//! # }
+//! # impl Resolve for Memory {
 //! #     fn resolve(&self, extent: Extent) -> transom::Result<Mapped> {
-//! #         let segment = self.0.get(extent.segment).unwrap();
+//! #         let segment = self.1.get(extent.segment).unwrap();
 //! #         let ptr = NonNull::new(segment.as_ptr().wrapping_add(extent.offset as usize).cast_mut()).unwrap();
 //! #         Ok(Mapped { ptr, len: extent.len as usize, owner: segment, peer_writes: true })
 //! #     }
 //! # }
 //! # let segments = Arc::new(Segments::default());
-//! # let arena = Arena::new(Host(Budget::new(1 << 30), segments.clone()));
-//! # let peer = Peer(segments);
+//! # let here = Memory(Arena::new(Host(Budget::new(1 << 30), segments.clone())), segments.clone());
+//! # let there = &here;
 //! let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2, 3])) as _)])?;
 //! let ledger = Ledger::default();
-//! let sent = export(&batch, &arena, &ledger, Direction::Input)?;
-//! let received = import(&sent.descriptor, &batch.schema(), &peer, Mode::Guarded, &ledger, Direction::Input)?;
+//! let sent = export(&batch, &here, &ledger, Direction::Input)?;
+//! let received = import(&sent.descriptor, &batch.schema(), there, Mode::Guarded, &ledger, Direction::Input)?;
 //! assert_eq!(received, batch);
 //! assert_eq!(ledger.report().bytes_copied(), 3 * 8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -48,6 +56,7 @@ mod import;
 mod ledger;
 mod plan;
 mod schema;
+mod schema_message;
 mod shapes;
 mod validate;
 
@@ -56,7 +65,7 @@ pub use descriptor::Descriptor;
 pub use export::{Export, export};
 pub use import::import;
 pub use ledger::{CopyReport, Direction, Ledger, Reason};
-pub use schema::{decode_schema, encode_schema};
+pub use schema_message::{decode_schema, encode_schema};
 
 /// How much an importer believes of what another process sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

@@ -186,16 +186,16 @@ impl<'a> Plan<'a> {
 
     /// Adds `len` bits and says at which bit of the first byte they now begin.
     fn bits(&mut self, node: usize, buffer: &'a Buffer, first: usize, len: usize) -> Step<u8> {
+        if len == 0 {
+            self.absent(node);
+            return Ok(0);
+        }
         let (from, bit) = (first / 8, first % 8);
         let bytes = part(buffer, from, (bit + len).div_ceil(8))?;
         match self.locate(bytes) {
             Some(extent) => {
                 self.shared(node, extent);
                 Ok(bit as u8)
-            }
-            None if bytes.is_empty() => {
-                self.absent(node);
-                Ok(0)
             }
             None => {
                 self.copy(node, Source::Bits { bytes, bit: bit as u8, len }, self.reason)?;

@@ -1,14 +1,9 @@
-//! Schemas: their limits, and their wire form, which is the Arrow IPC schema message.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+//! What a schema may be, and what its types mean for buffers.
 
 use arrow_buffer::{IntervalDayTime, IntervalMonthDayNano, i256};
-use arrow_ipc::convert::try_schema_from_ipc_buffer;
-use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
-use arrow_schema::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, IntervalUnit, Schema, TimeUnit};
 
-use super::fault::{Fault, capped};
+use super::fault::Fault;
 use super::{MAX_COLUMNS, MAX_DEPTH, MAX_NODES};
 use crate::failure::{Code, Error, Result};
 
@@ -80,35 +75,4 @@ fn check_type(data_type: &DataType, depth: usize, left: &mut usize) -> std::resu
         }
         _ => Ok(()),
     }
-}
-
-/// The wire form of a schema: an encapsulated Arrow IPC schema message, which any Arrow library reads.
-///
-/// # Errors
-/// `BAD_SCHEMA` where the schema is over a limit or cannot be written so.
-pub fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
-    check_schema(schema)?;
-    let message = IpcDataGenerator {}
-        .schema_to_bytes_with_dictionary_tracker(schema, &mut DictionaryTracker::new(false), &IpcWriteOptions::default())
-        .ipc_message;
-    let padded = message.len().next_multiple_of(8);
-    let mut bytes = Vec::with_capacity(8 + padded);
-    bytes.extend_from_slice(&u32::MAX.to_le_bytes());
-    bytes.extend_from_slice(&(padded as u32).to_le_bytes());
-    bytes.extend_from_slice(&message);
-    bytes.resize(8 + padded, 0);
-    Ok(bytes)
-}
-
-/// Reads the wire form of a schema.
-///
-/// # Errors
-/// `BAD_SCHEMA` where the bytes are none, or the schema is over a limit.
-pub fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
-    let bad = |what: &str| Error::new(Code::BadSchema, format!("the schema message cannot be read: {}", capped(what)));
-    let schema = catch_unwind(AssertUnwindSafe(|| try_schema_from_ipc_buffer(bytes)))
-        .map_err(|_| bad("unknown type"))?
-        .map_err(|error| bad(&error.to_string()))?;
-    check_schema(&schema)?;
-    Ok(Arc::new(schema))
 }

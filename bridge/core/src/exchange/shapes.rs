@@ -289,31 +289,64 @@ struct UsedByViews {
     as_they_are: bool,
 }
 
+const UNUSED: Moved = Moved { index: 0, start: u32::MAX, end: 0 };
+
 fn used_by_views(views: &[u128], lens: impl Iterator<Item = usize>, is_null: impl Fn(usize) -> bool) -> Step<UsedByViews> {
     let lens: Vec<u64> = lens.map(|len| len as u64).collect();
-    let mut moved = vec![Moved { index: 0, start: u32::MAX, end: 0 }; lens.len()];
-    let mut as_they_are = true;
-    for (index, &view) in views.iter().enumerate() {
+    let (mut moved, mut as_they_are) = match ranges_of_views(views, &lens) {
+        Some(moved) => (moved, true),
+        None => careful_ranges_of_views(views, &lens, is_null)?,
+    };
+    let used = moved.iter_mut().enumerate().filter(|(_, used)| used.end > 0);
+    for (next, (buffer, used)) in used.enumerate() {
+        used.index = next as u32;
+        as_they_are &= used.start == 0 && next == buffer;
+    }
+    Ok(UsedByViews { moved, as_they_are })
+}
+
+/// The ranges in use, where every view points into a data buffer. Neighbours mostly share one, so its range is kept at hand.
+fn ranges_of_views(views: &[u128], lens: &[u64]) -> Option<Vec<Moved>> {
+    let mut moved = vec![UNUSED; lens.len()];
+    let (mut at, mut range, mut limit) = (usize::MAX, UNUSED, u64::MAX);
+    for &view in views {
         let (buffer, offset, len) = target(view);
         if len <= INLINE {
             continue;
         }
+        if buffer != at {
+            if range.end > limit {
+                return None;
+            }
+            if let Some(left) = moved.get_mut(at) {
+                *left = range;
+            }
+            (at, range, limit) = (buffer, *moved.get(buffer)?, lens[buffer]);
+        }
+        range.start = range.start.min(offset);
+        range.end = range.end.max(u64::from(offset) + u64::from(len));
+    }
+    if let Some(left) = moved.get_mut(at) {
+        *left = range;
+    }
+    (range.end <= limit).then_some(moved)
+}
+
+/// The same where some view points nowhere. Others may leave anything in the views of null slots; the copy has an empty view there.
+fn careful_ranges_of_views(views: &[u128], lens: &[u64], is_null: impl Fn(usize) -> bool) -> Step<(Vec<Moved>, bool)> {
+    let mut moved = vec![UNUSED; lens.len()];
+    let mut as_they_are = true;
+    for (index, &view) in views.iter().enumerate().filter(|&(_, &view)| target(view).2 > INLINE) {
+        let (buffer, offset, len) = target(view);
         let end = u64::from(offset) + u64::from(len);
         match moved.get_mut(buffer) {
             Some(used) if end <= lens[buffer] => {
                 used.start = used.start.min(offset);
                 used.end = used.end.max(end);
             }
-            // Others may leave anything in the views of null slots; the copy has an empty view there.
             _ if is_null(index) => as_they_are = false,
             _ => return Err(Fault::data(format!("view {index} points to {offset}..{end} of buffer {buffer}, which is not there")).into()),
         }
     }
-    let mut next = 0;
-    for (buffer, used) in moved.iter_mut().enumerate().filter(|(_, used)| used.end > 0) {
-        used.index = next;
-        next += 1;
-        as_they_are &= used.start == 0 && used.index as usize == buffer;
-    }
-    Ok(UsedByViews { moved, as_they_are })
+    Ok((moved, as_they_are))
 }

@@ -44,14 +44,14 @@ pub(super) fn utf8<O: Offset>(offsets: &[O], range: Range<usize>, bytes: &[u8]) 
     if text.is_ascii() {
         return Ok(());
     }
-    let row_of = |at: usize| offsets.partition_point(|offset| offset.as_usize() <= at).saturating_sub(1);
-    if let Err(error) = std::str::from_utf8(text) {
-        let at = range.start + error.valid_up_to();
-        return Err(Fault::data(format!("row {} is not UTF-8 at byte {at}, {:#04x}", row_of(at), bytes[at])));
+    if simdutf8::basic::from_utf8(text).is_err() {
+        let at = range.start + std::str::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
+        let row = offsets.partition_point(|offset| offset.as_usize() <= at).saturating_sub(1);
+        return Err(Fault::data(format!("row {row} is not UTF-8 at byte {at}, {:#04x}", bytes[at])));
     }
-    let is_continuation = |offset: &O| bytes.get(offset.as_usize()).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let is_inside = |offset: &O| bytes.get(offset.as_usize()).is_some_and(|&byte| is_continuation(byte));
     // The last offset is the end of valid text, and the byte behind it is nobody's.
-    match offsets[..offsets.len() - 1].iter().filter(|offset| offset.as_usize() < range.end).position(is_continuation) {
+    match offsets[..offsets.len() - 1].iter().filter(|offset| offset.as_usize() < range.end).position(is_inside) {
         None => Ok(()),
         Some(index) => Err(Fault::data(format!("offsets[{index}] is {}, in the middle of a character", offsets[index]))),
     }
@@ -59,8 +59,60 @@ pub(super) fn utf8<O: Offset>(offsets: &[O], range: Range<usize>, bytes: &[u8]) 
 
 /// Views hold their text or point into their data buffers, and their prefixes are those of what they point to.
 pub(super) fn views(views: &[u128], texts: &[Buffer], utf8: bool) -> Checked {
-    views.iter().enumerate().try_for_each(|(index, &view)| check_view(view, texts, utf8).map_err(|what| what.at(index, view)))
+    let (mut behind, mut held, mut all_held) = (0, 0, true);
+    for &view in views {
+        match PADDING.get(view as u32 as usize) {
+            Some(padding) => (behind, held) = (behind | view & padding, held | view),
+            None => all_held = false,
+        }
+    }
+    let held_ascii = held & INLINE_HIGH_BITS == 0;
+    if all_held && behind == 0 && (held_ascii || !utf8) {
+        return Ok(());
+    }
+    let text = if utf8 { Text::of(views.len(), texts, held_ascii) } else { Text::Any };
+    views.iter().enumerate().try_for_each(|(index, &view)| check_view(view, texts, &text).map_err(|what| what.at(index, view)))
 }
+
+/// What is known of the text of all data buffers before the single views are looked at.
+enum Text {
+    /// It may be any bytes, or is nothing but ASCII, so that it can be cut anywhere.
+    Any,
+    /// Each buffer is UTF-8 from end to end, so that only the cuts need a look.
+    Whole,
+    /// Each view has to be looked at.
+    Unknown,
+}
+
+impl Text {
+    fn of(views: usize, texts: &[Buffer], held_ascii: bool) -> Self {
+        // Checking a buffer as a whole is many times as fast, and a waste where few views use a large buffer.
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        if bytes / 256 > views {
+            Text::Unknown
+        } else if held_ascii && texts.iter().all(|text| text.is_ascii()) {
+            Text::Any
+        } else if texts.iter().all(|text| simdutf8::basic::from_utf8(text).is_ok()) {
+            Text::Whole
+        } else {
+            Text::Unknown
+        }
+    }
+}
+
+/// The highest bit of each byte that a view can hold itself.
+const INLINE_HIGH_BITS: u128 = 0x8080_8080_8080_8080_8080_8080_0000_0000;
+
+/// For each length of text that a view holds itself, the bits behind it.
+const PADDING: [u128; INLINE as usize + 1] = {
+    let mut padding = [0; INLINE as usize + 1];
+    let mut len = 0;
+    while len < INLINE {
+        padding[len as usize] = u128::MAX << (32 + 8 * len);
+        len += 1;
+    }
+    padding
+};
 
 enum BadView {
     Padding,
@@ -82,23 +134,33 @@ impl BadView {
     }
 }
 
-fn check_view(view: u128, texts: &[Buffer], utf8: bool) -> Result<(), BadView> {
+#[inline]
+fn check_view(view: u128, texts: &[Buffer], text: &Text) -> Result<(), BadView> {
     let (buffer, offset, len) = target(view);
-    if len <= INLINE {
-        let text = view >> 32;
-        if text.checked_shr(len * 8).is_some_and(|padding| padding != 0) {
+    if let Some(padding) = PADDING.get(len as usize) {
+        if view & padding != 0 {
             return Err(BadView::Padding);
         }
-        const HIGH_BITS: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
-        let is_text = !utf8 || text & HIGH_BITS == 0 || std::str::from_utf8(&view.to_le_bytes()[4..4 + len as usize]).is_ok();
-        return if is_text { Ok(()) } else { Err(BadView::NotUtf8) };
+        let any = matches!(text, Text::Any) || view & INLINE_HIGH_BITS == 0;
+        return if any || std::str::from_utf8(&view.to_le_bytes()[4..4 + len as usize]).is_ok() { Ok(()) } else { Err(BadView::NotUtf8) };
     }
-    let start = offset as usize;
-    let Some(text) = texts.get(buffer).and_then(|text| text.as_slice().get(start..start + len as usize)) else { return Err(BadView::Nowhere) };
-    if !text.starts_with(&((view >> 32) as u32).to_le_bytes()) {
+    let (start, end) = (offset as usize, offset as usize + len as usize);
+    let bytes = texts.get(buffer).and_then(|text| Some((text.as_slice().get(start..end)?, text.get(end))));
+    let Some((bytes, behind)) = bytes else { return Err(BadView::Nowhere) };
+    if !bytes.starts_with(&((view >> 32) as u32).to_le_bytes()) {
         return Err(BadView::Prefix);
     }
-    if utf8 && std::str::from_utf8(text).is_err() { Err(BadView::NotUtf8) } else { Ok(()) }
+    let is_text = match text {
+        Text::Any => true,
+        Text::Whole => !is_continuation(bytes[0]) && behind.is_none_or(|&byte| !is_continuation(byte)),
+        Text::Unknown => std::str::from_utf8(bytes).is_ok(),
+    };
+    if is_text { Ok(()) } else { Err(BadView::NotUtf8) }
+}
+
+/// Whether a byte of UTF-8 is in the middle of a character.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
 }
 
 /// Every list view lies in the child's values.
@@ -139,29 +201,37 @@ pub(super) fn union_offsets(ids: &[i8], offsets: &[i32], lens: &[Option<usize>; 
 
 /// Keys of rows that are not null name one of the dictionary's `limit` values.
 pub(super) fn keys(key_type: &DataType, keys: &Buffer, limit: usize, nulls: Option<&NullBuffer>) -> Checked {
+    // A negative key is a large one when it is read as unsigned, so the limit is at most the first of those.
+    macro_rules! check {
+        ($signed:ty, $unsigned:ty) => {{
+            let keys = keys.typed_data::<$signed>();
+            let outside = match <$unsigned>::try_from(limit.min(<$signed>::MAX as usize + 1)) {
+                Ok(limit) => keys.iter().fold(false, |outside, &key| outside | (key as $unsigned >= limit)),
+                Err(_) => false,
+            };
+            if outside { find_key(keys, limit, nulls) } else { Ok(()) }
+        }};
+    }
     match key_type {
-        DataType::Int8 => keys_of::<i8>(keys, limit, nulls),
-        DataType::Int16 => keys_of::<i16>(keys, limit, nulls),
-        DataType::Int32 => keys_of::<i32>(keys, limit, nulls),
-        DataType::Int64 => keys_of::<i64>(keys, limit, nulls),
-        DataType::UInt8 => keys_of::<u8>(keys, limit, nulls),
-        DataType::UInt16 => keys_of::<u16>(keys, limit, nulls),
-        DataType::UInt32 => keys_of::<u32>(keys, limit, nulls),
-        DataType::UInt64 => keys_of::<u64>(keys, limit, nulls),
+        DataType::Int8 => check!(i8, u8),
+        DataType::Int16 => check!(i16, u16),
+        DataType::Int32 => check!(i32, u32),
+        DataType::Int64 => check!(i64, u64),
+        DataType::UInt8 => check!(u8, u8),
+        DataType::UInt16 => check!(u16, u16),
+        DataType::UInt32 => check!(u32, u32),
+        DataType::UInt64 => find_key(keys.typed_data::<u64>(), limit, nulls),
         other => Err(Fault::schema(format!("dictionary keys cannot be {other}"))),
     }
 }
 
-fn keys_of<K: ArrowNativeType + Display>(keys: &Buffer, limit: usize, nulls: Option<&NullBuffer>) -> Checked {
-    let keys = keys.typed_data::<K>();
-    // A negative key is a huge one when it is read as unsigned, and no dictionary is that large.
-    if keys.iter().fold(false, |outside, key| outside | (key.as_usize() >= limit)) {
-        let outside = |index: usize, key: &K| key.as_usize() >= limit && nulls.is_none_or(|nulls| nulls.is_valid(index));
-        if let Some((index, key)) = keys.iter().enumerate().find(|&(index, key)| outside(index, key)) {
-            return Err(Fault::data(format!("keys[{index}] is {key}, outside of the dictionary's {limit} values")));
-        }
+/// The first key that is outside, unless its row is null.
+fn find_key<K: ArrowNativeType + Display>(keys: &[K], limit: usize, nulls: Option<&NullBuffer>) -> Checked {
+    let outside = |index: usize, key: &K| key.as_usize() >= limit && nulls.is_none_or(|nulls| nulls.is_valid(index));
+    match keys.iter().enumerate().find(|&(index, key)| outside(index, key)) {
+        None => Ok(()),
+        Some((index, key)) => Err(Fault::data(format!("keys[{index}] is {key}, outside of the dictionary's {limit} values"))),
     }
-    Ok(())
 }
 
 /// Run ends rise from above 0 and reach the last row.

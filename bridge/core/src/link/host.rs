@@ -2,20 +2,19 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
 use tokio::sync::Notify;
 
 use super::MAX_PACKET;
-use super::keep::{Keep, bad, within};
-use super::message::{Copies, Ready, RemoteError, ToHost, ToWorker};
+use super::keep::{Keep, within};
+use super::message::{Ready, RemoteError, ToHost, ToWorker};
+use super::result::{Lent, RawResult, ResultLease, ResultMemory};
 use super::socket::{Packet, Socket};
 use super::wire::violation;
-use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
+use crate::exchange::{self, Descriptor, Ledger};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Signature};
 use crate::memory::{Arena, Extent, Role, Segment, Segments};
@@ -293,18 +292,10 @@ impl HostLink {
                 None
             }
             ToHost::Result { call, result, schema, copies, busy, descriptor } => {
-                let lease = Arc::new(ResultLease { link: Arc::downgrade(self), result });
-                let state = self.state();
-                let Some(schema) = state.schemas_received.get(&schema).cloned() else {
-                    // Before the lease, whose drop needs the books too.
-                    drop(state);
-                    return Err(violation("a result bears an unknown schema"));
-                };
-                let memory = ResultMemory { lease, owned: state.owned.clone(), lent: Vec::new() };
-                let mut raw = RawResult { schema, descriptor: Descriptor::decode(&descriptor), ledger: self.ledger.clone(), memory, copies, busy };
-                raw.hold_lent(&state);
-                drop(state);
-                Some(Incoming::Result(call, raw))
+                let descriptor = Descriptor::decode(&descriptor);
+                let (schema, owned, lent) = self.readable(schema, descriptor.as_ref().ok())?;
+                let memory = ResultMemory { lease: Arc::new(ResultLease::new(self, result)), owned, lent };
+                Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, busy }))
             }
             ToHost::Spilled { result, extent } => {
                 let bytes = self.read_spilled(extent)?;
@@ -358,6 +349,22 @@ impl HostLink {
         drop(ended);
     }
 
+    /// What a result may read: its schema, its worker's own segments, and what of the memory that the worker was lent it names. That memory stays
+    /// the lender's, and must be held from this moment: the worker's release of it may be the very next message.
+    fn readable(&self, schema: u32, descriptor: Option<&Descriptor>) -> Result<(SchemaRef, Arc<Vec<Arc<Segment>>>, Vec<Lent>)> {
+        let state = self.state();
+        let schema = state.schemas_received.get(&schema).cloned().ok_or_else(|| violation("a result bears an unknown schema"))?;
+        let owned = state.owned.clone();
+        let foreign = descriptor.into_iter().flat_map(Descriptor::extents).filter(|extent| owned.iter().all(|own| own.id() != extent.segment));
+        let lent = foreign.filter_map(|extent| {
+            let lease = state.leases.values().find(|lease| lease.extents.iter().any(|lent| lent.contains(&extent)))?;
+            let segment = lease.segments.iter().find(|segment| segment.id() == extent.segment)?;
+            Some((extent, segment.clone(), lease.keep.clone()))
+        });
+        let lent = lent.collect();
+        Ok((schema, owned, lent))
+    }
+
     fn read_spilled(&self, extent: Extent) -> Result<Buffer> {
         let owned = self.state().owned.clone();
         let segment = owned.iter().find(|segment| segment.id() == extent.segment);
@@ -366,7 +373,7 @@ impl HostLink {
     }
 
     /// Queues the release of a result; it goes with the next packet, or soon.
-    fn give_back(&self, result: u64) {
+    pub(super) fn give_back(&self, result: u64) {
         // In a forked child the books are a copy and the socket is the parent's: nothing must be said on it.
         if std::process::id() != self.process {
             return;
@@ -505,89 +512,5 @@ impl AsRawFd for HostLink {
 impl AsFd for HostLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// The right of this host to read a result; its last drop lets the worker use the memory again.
-struct ResultLease {
-    // Weak: a result may live on in a lease of this very link, and must not keep a dead worker's socket open.
-    link: Weak<HostLink>,
-    result: u64,
-}
-
-impl Drop for ResultLease {
-    fn drop(&mut self) {
-        if let Some(link) = self.link.upgrade() {
-            link.give_back(self.result);
-        }
-    }
-}
-
-/// A result as it came: not yet checked, not yet Arrow. It can be imported even after its worker died.
-pub struct RawResult {
-    schema: SchemaRef,
-    descriptor: Result<Descriptor>,
-    ledger: Arc<Ledger>,
-    memory: ResultMemory,
-    copies: Copies,
-    /// How long the worker was busy with it.
-    pub busy: Duration,
-}
-
-/// The memory that a result may name: its worker's own segments, and what that worker was lent.
-struct ResultMemory {
-    lease: Arc<ResultLease>,
-    owned: Arc<Vec<Arc<Segment>>>,
-    lent: Vec<(Extent, Arc<Segment>, Arc<Keep>)>,
-}
-
-impl RawResult {
-    /// The schema that the worker announced.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// The number of rows that the worker announced.
-    pub fn rows(&self) -> u64 {
-        self.descriptor.as_ref().map_or(0, Descriptor::rows)
-    }
-
-    /// A worker may give back what it was lent. That memory stays the lender's, and must be held from this moment: the worker's release of it
-    /// may be the very next message.
-    fn hold_lent(&mut self, state: &State) {
-        let Ok(descriptor) = &self.descriptor else { return };
-        for extent in descriptor.extents() {
-            if self.memory.owned.iter().any(|segment| segment.id() == extent.segment) {
-                continue;
-            }
-            let lease = state.leases.values().find(|lease| lease.extents.iter().any(|lent| lent.contains(&extent)));
-            let found = lease.and_then(|lease| Some((lease, lease.segments.iter().find(|segment| segment.id() == extent.segment)?)));
-            if let Some((lease, segment)) = found {
-                self.memory.lent.push((extent, segment.clone(), lease.keep.clone()));
-            }
-        }
-    }
-
-    /// Checks the descriptor and what it names, and makes a batch whose buffers hold the lease.
-    ///
-    /// # Errors
-    /// Codes 4xxx for whatever is wrong with it.
-    pub fn import(self, mode: Mode) -> Result<RecordBatch> {
-        let ledger = &*self.ledger;
-        // What lies in shared memory is counted by the import below, as for every reader.
-        self.copies.copied.iter().for_each(|&(reason, bytes)| ledger.copied(Direction::Result, reason, bytes));
-        exchange::import(&self.descriptor?, &self.schema, &self.memory, mode, ledger, Direction::Result)
-    }
-}
-
-impl Resolve for ResultMemory {
-    fn resolve(&self, extent: Extent) -> Result<Mapped> {
-        if let Some(segment) = self.owned.iter().find(|segment| segment.id() == extent.segment) {
-            return within(segment, extent, self.lease.clone(), true);
-        }
-        let lent = self.lent.iter().find(|(lent, ..)| lent.contains(&extent));
-        let (_, segment, keep) = lent.ok_or_else(|| bad(extent, "was not lent to this worker"))?;
-        // Another worker's result that was lent to this one can still be written by that other worker.
-        within(segment, extent, keep.clone(), segment.role() == Role::Output)
     }
 }

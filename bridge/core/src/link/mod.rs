@@ -6,14 +6,16 @@
 mod host;
 mod keep;
 mod message;
+mod result;
 mod socket;
 mod wire;
 mod worker;
 
 pub(crate) use host::Outgoing;
-pub use host::{HostLink, Incoming, RawResult};
+pub use host::{HostLink, Incoming};
 pub(crate) use keep::{Keep, within};
 pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
+pub use result::RawResult;
 pub use socket::{Packet, Socket};
 pub use worker::{Received, WorkerLink};
 

@@ -79,9 +79,7 @@ def describe(rows, values):
     """A descriptor of one column of fixed width without nulls, whose values lie at `values`."""
     header = struct.pack("<QII", rows, 1, 2)
     node = struct.pack("<QQQIB3x", rows, 0, 0, 2, 0)
-    return (
-        header + node + struct.pack("<QQQ", ABSENT, 0, 0) + struct.pack("<QQQ", *values)
-    )
+    return header + node + struct.pack("<QQQ", ABSENT, 0, 0) + struct.pack("<QQQ", *values)
 
 
 class Worker:
@@ -163,9 +161,7 @@ class Worker:
         """A place in a segment of this worker's own: behind the last result that is held."""
         while True:
             for number in self.mine:
-                ends = [
-                    at + n for segment, at, n in self.held.values() if segment == number
-                ]
+                ends = [at + n for segment, at, n in self.held.values() if segment == number]
                 start = -(-max(ends, default=0) // 64) * 64
                 if start + size <= len(self.segments[number]):
                     return number, start, size
@@ -189,9 +185,7 @@ class Worker:
         elif name in ("plus_one", "identity"):
             signature = text(name) + struct.pack("<BBI", 1, 0, 1) + text("x") + b"\0\0"
         else:
-            self.send(
-                104, struct.pack("<IB", number, 0), failure(1101, f"there is no {name}")
-            )
+            self.send(104, struct.pack("<IB", number, 0), failure(1101, f"there is no {name}"))
             return
         signature += b"\0\0" + struct.pack("<I", 0)
         self.send(104, struct.pack("<IB", number, 1), signature)
@@ -257,9 +251,7 @@ class Worker:
         assert tuple(sizes) == SIZES
         fields.take("I")
         version = fields.text()
-        self.send(
-            101, struct.pack("<IIII", 1, *SIZES), text(version), text("Python, by hand")
-        )
+        self.send(101, struct.pack("<IIII", 1, *SIZES), text(version), text("Python, by hand"))
         while True:
             kind, fields = self.receive()
             if kind == BYE:

@@ -251,7 +251,7 @@ impl Maker {
             let len = self.below(31);
             if utf8 {
                 let one = ["a", "b", "é", "漢", "🚪"];
-                let text: String = (0..len / 2).map(|_| one[self.below(if len % 3 == 0 { 5 } else { 2 })]).collect();
+                let text: String = (0..len / 2).map(|_| one[self.below(if len.is_multiple_of(3) { 5 } else { 2 })]).collect();
                 all.extend_from_slice(text.as_bytes());
             } else {
                 all.extend(self.bytes(len));

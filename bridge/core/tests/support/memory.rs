@@ -88,13 +88,23 @@ pub struct Image {
 impl Image {
     /// A copy of what the host's segments with these numbers hold.
     pub fn of(host: &Host, numbers: impl IntoIterator<Item = u32>) -> Self {
-        let read = |id: u32| {
-            let segment = host.segments.get(id).unwrap();
-            // SAFETY: the mapping is alive, and the test writes to it from this thread only.
-            let bytes = unsafe { std::slice::from_raw_parts(segment.as_ptr(), segment.len()) };
-            (id, bytes.to_vec())
-        };
-        Self { segments: numbers.into_iter().map(read).collect() }
+        let whole = |id: u32| Extent { segment: id, offset: 0, len: host.segments.get(id).unwrap().len() as u64 };
+        Self::of_extents(host, &numbers.into_iter().map(whole).collect::<Vec<_>>())
+    }
+
+    /// The same, as far as these extents reach.
+    pub fn of_extents(host: &Host, extents: &[Extent]) -> Self {
+        let mut image = Self::default();
+        for extent in extents {
+            let segment = host.segments.get(extent.segment).unwrap();
+            let end = (extent.offset + extent.len) as usize;
+            let bytes = image.segments.entry(extent.segment).or_default();
+            if bytes.len() < end {
+                // SAFETY: the mapping is alive and has `end` bytes, and the test writes to it from this thread only.
+                *bytes = unsafe { std::slice::from_raw_parts(segment.as_ptr(), end) }.to_vec();
+            }
+        }
+        image
     }
 
     pub fn bytes_mut(&mut self, extent: Extent) -> &mut [u8] {

@@ -6,3 +6,18 @@ pub mod generate;
 pub mod memory;
 pub mod oracle;
 pub mod show;
+
+use proptest::test_runner::{Config, RngSeed};
+
+/// How many cases a property is tried with, and a seed that is printed: `PROPTEST_CASES` and `PROPTEST_RNG_SEED` set both from outside.
+#[expect(clippy::print_stdout, reason = "the seed of a failure is shown with it")]
+pub fn cases(count: u32) -> Config {
+    let outside = Config::default();
+    let seed = match outside.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
+    };
+    println!("PROPTEST_RNG_SEED={seed}");
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { outside.cases } else { count };
+    Config { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, max_shrink_iters: 20_000, ..outside }
+}

@@ -1,0 +1,7 @@
+"""Arrow IPC over a pair of pipes."""
+
+from contestants.base import serve
+from contestants.peer import Peer
+
+if __name__ == "__main__":
+    serve(Peer("ipc", "pipe"))

@@ -1,0 +1,159 @@
+//! What can be said on the command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::input::Format;
+use crate::output;
+
+/// Runs Python functions over files, in isolated worker processes, through shared memory.
+#[derive(Parser, Debug)]
+#[command(name = "transom", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Run(Box<Run>),
+    Doctor(Doctor),
+}
+
+/// Runs a function over files.
+///
+/// A scalar or row function takes the columns that its parameters are named after, and gives one column named after itself.
+/// A batches function takes whole batches and gives batches of its own.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Run {
+    /// The function: `path/file.py:name` or `package.module:name`
+    pub(crate) function: String,
+
+    /// Parquet (.parquet), Arrow (.arrow, .arrows, .feather, .ipc), CSV (.csv, .tsv), JSON lines (.jsonl, .ndjson, .json) or text
+    /// (.txt, .log) files, folders and globs of them; `-` for an Arrow stream on standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<String>,
+
+    /// The columns to call the function with, in order [default: those named as its parameters]
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) columns: Option<Vec<String>>,
+
+    /// The name of the result column [default: the function's]
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Give the input's columns too, before the result
+    #[arg(long)]
+    pub(crate) append: bool,
+
+    /// Where the result goes: a .parquet, .arrow, .arrows, .csv, .tsv or .jsonl file, or `-` for an Arrow stream on standard output
+    /// [default: a table of the first rows on standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<String>,
+
+    /// What the inputs are, where their names do not tell
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+
+    /// What the output is to be, where its name does not tell
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
+    pub(crate) output_format: Option<output::Format>,
+
+    /// Worker processes [default: one for each core]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// The most rows in one batch
+    #[arg(long, value_name = "N", default_value = "65536")]
+    pub(crate) batch_rows: NonZeroUsize,
+
+    /// Read only the first N rows
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+
+    /// How many rows of each CSV and JSON file are looked at to find its types; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) infer_rows: usize,
+
+    /// The Python interpreter [default: $TRANSOM_PYTHON, the active virtual environment, a .venv here or by the program, python3]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+
+    /// The longest that one batch may take
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// An environment variable for the workers; may be given many times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// Checks what Transom needs from this machine, and says how to mend what is missing.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Doctor {
+    /// The Python interpreter [default: as for `run`]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "Examples:
+  transom run pricing.py:discounted_price lineitem.parquet --output prices.parquet
+  transom run pricing.py:discounted_price sales/ --columns price,rebate --as net --append --output out.csv
+  transom run words.py:split 'logs/*.txt' --limit 1000
+  producer | transom run clean.py:clean - --output - | consumer";
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("a deadline is more than 0 seconds".to_owned()),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn run(arguments: &[&str]) -> Result<Run, clap::Error> {
+        let words = ["transom", "run"].iter().chain(arguments);
+        Args::try_parse_from(words).map(|args| match args.command {
+            Command::Run(run) => *run,
+            Command::Doctor(_) => panic!("not doctor"),
+        })
+    }
+
+    #[test]
+    fn the_grammar_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_read() {
+        let run = run(&["f.py:f", "a.csv", "b.csv", "--columns", "x,y", "--as", "z", "-o", "-", "--deadline", "1.5", "--env", "A=b=c"]).unwrap();
+        assert_eq!(run.inputs, ["a.csv", "b.csv"]);
+        assert_eq!(run.columns.unwrap(), ["x", "y"]);
+        assert_eq!(run.deadline, Some(Duration::from_millis(1500)));
+        assert_eq!(run.env, [("A".to_owned(), "b=c".to_owned())]);
+        assert_eq!(run.batch_rows.get(), 65_536);
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for bad in [["--workers", "0"], ["--batch-rows", "0"], ["--deadline", "-1"], ["--deadline", "0"], ["--env", "novalue"], ["--limit", "-1"]] {
+            assert!(run(&["f.py:f", "a.csv", bad[0], bad[1]]).is_err(), "{bad:?}");
+        }
+        assert!(run(&["f.py:f"]).is_err());
+    }
+}

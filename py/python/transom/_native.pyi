@@ -1,0 +1,67 @@
+"""The native half of the package. `transom.Pool` and `transom.udf` are what users call; of these classes they meet `Batches` alone."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+__version__: str
+
+class Function:
+    """A function as the core knows it."""
+
+    @staticmethod
+    def python(reference: str, import_path: list[str]) -> Function: ...
+    @staticmethod
+    def pickled(name: str, data: bytes, import_path: list[str]) -> Function: ...
+    def with_policies(self, deadline: float | None, retries: int) -> Function: ...
+
+class Batches:
+    """The results of `Pool.map`: an iterator of record batches that is also an Arrow C stream. Dropping it cancels what is under way."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the results. Where the function does not declare it, this waits for the first result."""
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+    def __next__(self) -> pa.RecordBatch: ...
+    def __enter__(self) -> Batches: ...
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /) -> None: ...
+    def close(self) -> None:
+        """Cancels what is under way. Batches that were given stay valid."""
+
+    def read_all(self) -> pa.Table:
+        """All results as one table."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> Any:
+        """The results as an Arrow C stream, read once."""
+
+class Pool:
+    """The core's pool, behind `transom.Pool`."""
+
+    def __new__(
+        cls,
+        *,
+        workers: int | None,
+        python: str,
+        env: list[tuple[str, str]],
+        cwd: str | None,
+        memory_limit: int | None,
+        mode: str,
+        deadline: float | None,
+        window: int,
+    ) -> Pool: ...
+    def call(self, function: Function, batch: pa.RecordBatch) -> pa.Array | pa.RecordBatch: ...
+    def call_arrays(self, function: Function, arrays: list[pa.Array]) -> pa.Array: ...
+    def map_reader(self, function: Function, reader: pa.RecordBatchReader, columns: list[str] | None, append: bool, ordered: bool) -> Batches: ...
+    def map_iterator(
+        self, function: Function, batches: Iterator[pa.RecordBatch], columns: list[str] | None, append: bool, ordered: bool
+    ) -> Batches: ...
+    def share(self, batch: pa.RecordBatch) -> pa.RecordBatch: ...
+    def stats(self) -> dict[str, Any]: ...
+    def copies(self) -> dict[str, Any]: ...
+    def close(self) -> None: ...
+
+def serve(descriptor: int, runtime: object) -> None:
+    """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""

@@ -1,0 +1,274 @@
+"""How a worker runs a function: each kind is prepared once for a schema, then called for every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from transom._arguments import argument, convert, frame
+from transom._failures import Failure, kind_of, raised, render, text_of
+from transom._results import not_arrow, shown, to_array, to_batches
+from transom._signature import Parameter
+from transom._udf import Udf
+from transom._values import Unfit, build, writer
+
+#: Runs one batch: columns in the order of the schema, and the number of rows.
+Run = Callable[[list[pa.Array], int], pa.Array]
+
+
+class Prepared:
+    """A function in a worker."""
+
+    def __init__(self, udf: Udf[Any, Any]) -> None:
+        self.udf = udf
+        self.signature = udf.signature
+        self.returns = udf.signature.returns
+        try:
+            self.function = udf.callable()
+        except BaseException as error:
+            said = f"making `{udf.name}` failed with {kind_of(error)}: {text_of(error)}"
+            raise Failure(
+                "FUNCTION_IMPORT_FAILED",
+                said,
+                kind=kind_of(error),
+                traceback=render(error),
+            ) from None
+        self.schema: pa.Schema | None = self.signature.schema()
+        if self.signature.kind == "row":
+            # pyarrow imports pandas, where it is installed, when it makes its first array of Python values: now, and not in the first batch's time.
+            pa.array([], type=self.returns.type)
+
+    def describe(
+        self,
+    ) -> tuple[
+        str,
+        str,
+        list[tuple[str, pa.DataType | None, bool]],
+        bool,
+        pa.Schema | None,
+        float | None,
+        int,
+    ]:
+        """The signature, as the native side reads it."""
+        found = self.signature
+        batches = found.kind == "batches"
+        parameters = [] if batches else [(p.name, p.hint.type, p.optional) for p in found.parameters]
+        return (
+            found.name,
+            found.kind,
+            parameters,
+            found.variadic is not None,
+            self.schema,
+            self.udf.deadline,
+            self.udf.retries,
+        )
+
+    def plan(self, schema: pa.Schema) -> Run:
+        """What runs batches of this schema. Its fields bear the names of the parameters that they are for."""
+        changes, keywords = self._match(schema)
+        return self._row(changes, keywords) if self.signature.kind == "row" else self._scalar(changes, keywords)
+
+    def _match(self, schema: pa.Schema) -> tuple[list[tuple[str, Callable[[Any], Any]]], list[str | None]]:
+        """For each column its conversion, and the keyword by which it is given where a parameter before it is left out."""
+        changes: list[tuple[str, Callable[[Any], Any]]] = []
+        keywords: list[str | None] = []
+        left = list(schema)
+        skipped: Parameter | None = None
+        for parameter in self.signature.parameters:
+            if left and (left[0].name == parameter.name or not parameter.optional):
+                field = left.pop(0)
+                if skipped is not None and not parameter.keyword:
+                    raise self._left_out(skipped)
+                changes.append(
+                    (
+                        parameter.name,
+                        argument(parameter.name, field.type, parameter.hint),
+                    )
+                )
+                keywords.append(None if skipped is None else parameter.name)
+            elif parameter.optional:
+                skipped = skipped or parameter
+            else:
+                raise Failure("WRONG_ARGUMENTS", f"parameter `{parameter.name}` has no column")
+        if left and self.signature.variadic is None:
+            raise Failure(
+                "WRONG_ARGUMENTS",
+                f"{len(schema)} columns came for {len(self.signature.parameters)} parameters",
+            )
+        if left and skipped is not None:
+            raise self._left_out(skipped)
+        for field in left:
+            changes.append((field.name, argument(field.name, field.type, self.signature.variadic)))
+            keywords.append(None)
+        return changes, keywords
+
+    def _left_out(self, parameter: Parameter) -> Failure:
+        return Failure(
+            "WRONG_ARGUMENTS",
+            f"parameter `{parameter.name}` cannot be left out where columns after it are given",
+        )
+
+    def _arguments(self, changes: list[tuple[str, Callable[[Any], Any]]]) -> Callable[[list[pa.Array]], list[Any]]:
+        return lambda columns: [convert(change, column, name) for (name, change), column in zip(changes, columns, strict=True)]
+
+    def _scalar(
+        self,
+        changes: list[tuple[str, Callable[[Any], Any]]],
+        keywords: list[str | None],
+    ) -> Run:
+        arguments, function = self._arguments(changes), self.function
+        first_keyword = keywords.index(next(filter(None, keywords))) if any(keywords) else len(keywords)
+        names = keywords[first_keyword:]
+
+        def run(columns: list[pa.Array], rows: int) -> pa.Array:
+            values = arguments(columns)
+            failure = None
+            try:
+                result = function(
+                    *values[:first_keyword],
+                    **dict(zip(names, values[first_keyword:], strict=True)),
+                )
+            except BaseException as error:
+                failure = raised(error)
+            if failure is not None:  # outside the handler: the exception, and the batch in its frames, are gone by now
+                raise failure
+            return self._nulls_allowed(to_array(result, rows, self.returns))
+
+        return run
+
+    def _row(
+        self,
+        changes: list[tuple[str, Callable[[Any], Any]]],
+        keywords: list[str | None],
+    ) -> Run:
+        arguments, function, write = (
+            self._arguments(changes),
+            self.function,
+            writer(self.returns.shape),
+        )
+        if any(keywords):
+            plain, names = function, list(keywords)
+            split = names.index(next(filter(None, names)))
+            function = lambda *row: plain(*row[:split], **dict(zip(names[split:], row[split:], strict=True)))  # noqa: E731
+        kind = self.returns.type
+
+        def run(columns: list[pa.Array], rows: int) -> pa.Array:
+            values = arguments(columns)
+            failure, results = None, []
+            try:
+                # No loop of our own: `map` and `extend` cost less than a line of Python for each row, and what was
+                # computed before an exception stays in the list, so its length is the row that raised.
+                results.extend(map(function, *values) if values else (function() for _ in range(rows)))
+            except BaseException as error:
+                failure = raised(error, row=len(results))
+            if failure is not None:
+                raise failure
+            if len(results) != rows:
+                told = "it ends loops, so its message and its traceback are lost; raise another exception"
+                raise Failure(
+                    "FUNCTION_RAISED",
+                    "",
+                    kind="StopIteration",
+                    traceback="StopIteration",
+                    row=len(results),
+                    hint=told,
+                )
+            if write is not None:
+                results = _written(write, results)
+            try:
+                return self._nulls_allowed(build(results, kind))
+            except Unfit as unfit:
+                raise Failure(
+                    "INVALID_DATA",
+                    unfit.reason,
+                    row=unfit.row,
+                    hint="return a value of the declared type, or None",
+                ) from None
+
+        return run
+
+    def _nulls_allowed(self, array: pa.Array) -> pa.Array:
+        if array.null_count and self.schema is not None and not self.schema.field(0).nullable:
+            raise Failure(
+                "INVALID_DATA",
+                "the function returned a null, and its result is declared to have none",
+            )
+        return array
+
+    def open(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The stream of a batches function's results over a stream of batches."""
+        hint = self.signature.parameters[0].hint
+        if isinstance(hint.type, pa.Schema) and not schema.equals(hint.type):
+            wanted, given = (", ".join(f"{field.name}: {field.type}" for field in found) for found in (hint.type, schema))
+            raise Failure(
+                "ARGUMENT_TYPE",
+                f"the function takes batches of ({wanted}), and the source has ({given})",
+            )
+        change = frame(hint)
+        if hint.container == "reader":
+            given: Any = pa.RecordBatchReader.from_batches(schema, batches)
+        elif hint.container == "batch":
+            given = batches
+        else:
+            given = (convert(change, batch, "batch") for batch in batches)
+        return self._results(given)
+
+    def _results(self, given: Any) -> Iterator[pa.RecordBatch]:
+        results = _guarded(lambda: self.function(given))
+        if hasattr(results, "__arrow_c_array__") or hasattr(results, "columns") or results is None or isinstance(results, (str, bytes, dict)):
+            if results is None:
+                raise not_arrow(results)
+            raise Failure(
+                "NOT_ARROW",
+                f"the function returned {shown(results)}, and an iterator of batches is needed",
+                hint="write `yield batch`",
+            )
+        if not hasattr(results, "__iter__"):
+            raise Failure(
+                "NOT_ARROW",
+                f"the function returned {shown(results)}, and an iterator of batches is needed",
+                hint="write `yield batch`",
+            )
+        iterator = _guarded(lambda: iter(results))
+        try:
+            schema = self.schema
+            while True:
+                item = _guarded(lambda: next(iterator, _END))
+                if item is _END:
+                    return
+                for batch in to_batches(item, schema):
+                    schema = schema or batch.schema  # one stream has one schema
+                    yield batch
+                del item
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                _guarded(close)
+
+
+_END = object()
+
+
+def _guarded(step: Callable[[], Any]) -> Any:
+    """One step of the user's code; whatever it raises is a report."""
+    failure = None
+    try:
+        return step()
+    except BaseException as error:
+        failure = raised(error)
+    raise failure
+
+
+def _written(write: Callable[[Any], Any], results: list[Any]) -> list[Any]:
+    plain: list[Any] = []
+    try:
+        plain.extend(map(write, results))
+    except Exception as error:
+        raise Failure(
+            "INVALID_DATA",
+            f"the value does not have the declared shape: {error}",
+            row=len(plain),
+        ) from None
+    return plain

@@ -1,0 +1,181 @@
+"""The pool: Python as a host."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import weakref
+from collections.abc import Mapping
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import pyarrow as pa
+
+from transom import _native, _ship, _sources
+from transom._errors import InvalidArgument, TransomError
+from transom._udf import Udf, _make, deadline_seconds
+
+_open: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+class Pool:
+    """Worker processes that run functions over Arrow data. Use it as a context manager, or call `close()`.
+
+    workers: how many processes; by default one for each processor.
+    python: the interpreter of the workers; by default this one. It needs pyarrow and this version of transom.
+    env: environment variables for the workers, besides those of this process.
+    cwd: the workers' working directory.
+    memory_limit: the most bytes of shared memory that the pool may hold.
+    mode: how results are checked: "guarded" (the default: nothing that shapes the data is believed), "strict" (everything
+        is copied first, for workers that are not trusted) or "trusted" (bounds only).
+    deadline: the longest that one batch may take, in seconds or as a timedelta; a function's own deadline comes first.
+    window: how many batches may be on their way to each worker.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        python: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        memory_limit: int | None = None,
+        mode: str = "guarded",
+        deadline: float | timedelta | None = None,
+        window: int = 2,
+    ) -> None:
+        try:
+            seconds = deadline_seconds(deadline)
+        except ValueError as error:
+            raise InvalidArgument(str(error), code="BAD_OPTION") from None
+        for name, value in (
+            ("workers", workers),
+            ("window", window),
+            ("memory_limit", memory_limit),
+        ):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise InvalidArgument(
+                    f"{name} is {value!r}, and a whole number above 0 is needed",
+                    code="BAD_OPTION",
+                )
+        self._native = _native.Pool(
+            workers=workers,
+            python=os.fspath(python) if python is not None else sys.executable,
+            env=[(str(key), str(value)) for key, value in (env or {}).items()],
+            cwd=None if cwd is None else os.fspath(cwd),
+            memory_limit=memory_limit,
+            mode=mode,
+            deadline=seconds,
+            window=window,
+        )
+        self._functions: weakref.WeakKeyDictionary[Any, _native.Function] = weakref.WeakKeyDictionary()
+        self._last: tuple[dict[str, Any], dict[str, Any]] | None = None
+        _open.add(self)
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, f: Any, /, *values: Any) -> Any:
+        """Calls `f` once, in a worker, and waits for the result.
+
+        f: a function of ``@transom.udf``, a plain function or class with hints, or a name: ``"file.py:name"``, ``"package.module:name"``.
+        values: arrays by position; or one record batch, table, data frame or dict of columns, whose columns go by the names of the parameters.
+
+        Gives a ``pyarrow.Array`` for scalar and row functions, a ``pyarrow.RecordBatch`` for batches functions.
+        """
+        function = self._function(f, sys._getframe(1))
+        given = _sources.arguments(values)
+        if isinstance(given, list):
+            return self._native.call_arrays(function, given)
+        return self._native.call(function, given)
+
+    def map(
+        self,
+        f: Any,
+        source: Any,
+        columns: list[str] | tuple[str, ...] | str | None = None,
+        append: bool = False,
+        ordered: bool = True,
+    ) -> _native.Batches:
+        """Runs `f` over every batch of `source`, on all workers, and gives the results as an iterator of record batches.
+
+        source: a table, a reader, a record batch, a data frame, anything with ``__arrow_c_stream__``, a dict of columns, or an iterable of batches.
+            Tables and data frames are sent in batches of 65,536 rows, other sources as they come.
+        columns: which columns `f` takes, in its order; by default those with the names of its parameters.
+        append: whether results have the source's columns before the function's.
+        ordered: whether results come in the source's order; without it each comes as soon as it is there.
+
+        Batches functions run as one stream in one worker, so that they may keep state.
+        """
+        function = self._function(f, sys._getframe(1))
+        names = [columns] if isinstance(columns, str) else columns
+        found = _sources.stream(source)
+        names = None if names is None else [str(name) for name in names]
+        if isinstance(found, pa.RecordBatchReader):
+            return self._native.map_reader(function, found, names, append, ordered)
+        return self._native.map_iterator(function, found, names, append, ordered)
+
+    def share(self, batch: Any) -> pa.RecordBatch:
+        """The same batch in shared memory: calls with it, or with slices of it, copy nothing."""
+        given = _sources.arguments((batch,))
+        if isinstance(given, list):
+            raise InvalidArgument(
+                f"a {_sources.shown(batch)} is not a record batch",
+                code="ARGUMENT_TYPE",
+                hint="share a record batch, a table or a data frame",
+            )
+        return self._native.share(given)
+
+    def stats(self) -> dict[str, Any]:
+        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``state``, ``batches``, ``rows`` and ``restarts``.
+
+        After the pool's end it is what it was before.
+        """
+        return self._last[0] if self._last else self._native.stats()
+
+    def copies(self) -> dict[str, Any]:
+        """The copy ledger: ``bytes_shared``, ``bytes_copied`` and ``reasons``, in all and apart for ``inputs`` and ``results``.
+
+        After the pool's end it is what it was before.
+        """
+        return self._last[1] if self._last else self._native.copies()
+
+    def close(self) -> None:
+        """Ends the workers. Calls that are running fail with POOL_CLOSED; arrays that came from the pool stay valid."""
+        _open.discard(self)
+        with contextlib.suppress(TransomError):  # closed already, by another thread too, or a fork's
+            self._last = self._last or (self._native.stats(), self._native.copies())
+        self._native.close()
+
+    def _function(self, f: Any, frame: FrameType) -> _native.Function:
+        if isinstance(f, str):
+            return _native.Function.python(f, _ship.import_path())
+        try:
+            known = self._functions.get(f)
+        except TypeError:  # not hashable, or not weakly referable: made anew each time
+            return self._made(f, frame)
+        if known is None:
+            known = self._functions[f] = self._made(f, frame)
+        return known
+
+    def _made(self, f: Any, frame: FrameType) -> _native.Function:
+        udf = f if isinstance(f, Udf) else _make(f, frame, None, None, None, None, 0)
+        place = _ship.reference(f)
+        if place is not None:
+            function = _native.Function.python(place, _ship.import_path())
+        else:
+            function = _native.Function.pickled(udf.name, _ship.dumps(udf), _ship.import_path())
+        return function.with_policies(udf.deadline, udf.retries)
+
+
+@atexit.register
+def _close_all() -> None:
+    # Before the interpreter goes: afterwards no thread may come back into Python to give memory back.
+    for pool in list(_open):
+        pool._native.close()

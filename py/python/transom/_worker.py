@@ -1,0 +1,41 @@
+"""A worker process: what the host starts, and what the native side calls. The protocol itself is in the core."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+
+from transom import _load, _native
+from transom._plans import Prepared
+
+
+class Runtime:
+    """Python as a language of functions."""
+
+    def language(self) -> str:
+        """The language and its version, for messages."""
+        return "Python " + ".".join(map(str, sys.version_info[:3]))
+
+    def define(self, source: str, place: str, name: str, data: bytes, import_path: list[str]) -> Prepared:
+        """Loads a function: `source` is "file", "module" or "pickle", `place` the path or the module."""
+        _load.add_import_path(import_path)
+        if source == "file":
+            found = _load.from_file(place, name)
+        elif source == "module":
+            found = _load.from_module(place, name)
+        else:
+            found = _load.from_bytes(name, data)
+        return Prepared(found)
+
+
+def main(descriptor: int) -> None:
+    """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
+    fault = os.environ.pop("TRANSOM_FAULT_FD", "")
+    if fault.isdigit():
+        # A crash in native code writes the Python stack there.
+        faulthandler.enable(file=int(fault), all_threads=True)
+    for stream in (sys.stdout, sys.stderr):
+        # What a function prints is seen when it prints it, whatever characters it has.
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    _native.serve(descriptor, Runtime())

@@ -1,0 +1,231 @@
+//! Arrow data between Rust and pyarrow by the C data interface: the one place of this crate with `unsafe`.
+//!
+//! Towards Python a structure is made here and its address given to pyarrow's `_import_from_c`, which moves it out. From Python an
+//! empty structure is given to `_export_to_c`, which fills it. Either way no byte of a column is copied, and each side's memory
+//! lives until the other has released it. Releases may run on any thread: what is dropped for them needs no interpreter, or
+//! takes it by itself (pyarrow does).
+
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray, make_array};
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::{MutexExt, PyOnceLock};
+use pyo3::types::PyCapsule;
+
+use crate::settle::settled;
+
+/// pyarrow's functions, looked up once.
+struct Pyarrow {
+    array: Py<PyAny>,
+    batch: Py<PyAny>,
+    schema: Py<PyAny>,
+}
+
+static PYARROW: PyOnceLock<Pyarrow> = PyOnceLock::new();
+
+fn pyarrow(py: Python<'_>) -> PyResult<&'static Pyarrow> {
+    PYARROW.get_or_try_init(py, || {
+        let module = py.import("pyarrow")?;
+        let import = |class: &str| module.getattr(class)?.getattr("_import_from_c").map(Bound::unbind);
+        Ok(Pyarrow { array: import("Array")?, batch: import("RecordBatch")?, schema: import("Schema")? })
+    })
+}
+
+/// The address of a structure that pyarrow will read and write.
+fn address<T>(structure: &mut T) -> usize {
+    std::ptr::from_mut(structure).expose_provenance()
+}
+
+fn failed(error: ArrowError) -> PyErr {
+    PyValueError::new_err(format!("the data does not cross from pyarrow: {error}"))
+}
+
+/// The array as pyarrow's, of the pyarrow type `kind`.
+pub(crate) fn array_to_py<'py>(py: Python<'py>, array: &dyn Array, kind: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // What pyarrow did not move out, since it failed first, is released when `structure` is dropped.
+    let mut structure = FFI_ArrowArray::new(&array.to_data());
+    pyarrow(py)?.array.bind(py).call1((address(&mut structure), kind))
+}
+
+/// The batch as pyarrow's, with the pyarrow schema `schema`.
+pub(crate) fn batch_to_py<'py>(py: Python<'py>, batch: &RecordBatch, schema: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let mut structure = FFI_ArrowArray::new(&StructArray::from(batch.clone()).to_data());
+    pyarrow(py)?.batch.bind(py).call1((address(&mut structure), schema))
+}
+
+/// The schema as pyarrow's, with all metadata.
+pub(crate) fn schema_to_py<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyAny>> {
+    let mut structure = FFI_ArrowSchema::try_from(schema).map_err(failed)?;
+    pyarrow(py)?.schema.bind(py).call1((address(&mut structure),))
+}
+
+/// What pyarrow filled, as an array.
+///
+/// # Safety
+/// `structure` was filled by the rules of the C data interface, with data of the type `kind`.
+unsafe fn imported(structure: FFI_ArrowArray, kind: DataType) -> PyResult<ArrayData> {
+    // SAFETY: the caller's promise.
+    let data = unsafe { from_ffi_and_data_type(structure, kind) }.map_err(failed)?;
+    Ok(settled(data))
+}
+
+/// A pyarrow array with its field, whose metadata tells an extension type.
+pub(crate) fn array_from_py(array: &Bound<'_, PyAny>) -> PyResult<(ArrayRef, Field)> {
+    let mut structure = FFI_ArrowArray::empty();
+    let mut schema = FFI_ArrowSchema::empty();
+    array.call_method1("_export_to_c", (address(&mut structure), address(&mut schema)))?;
+    let field = Field::try_from(&schema).map_err(failed)?;
+    // SAFETY: pyarrow filled both structures (or the call above failed), and they belong to nobody else.
+    let data = unsafe { imported(structure, field.data_type().clone()) }?;
+    Ok((make_array(data), field))
+}
+
+/// The last type that a function's results had: most have one for ever, and its schema need not cross each time.
+#[derive(Default)]
+pub(crate) struct KnownType {
+    known: Option<(Py<PyAny>, DataType)>,
+}
+
+impl KnownType {
+    /// A pyarrow array; where its type is the one before, without its schema.
+    pub(crate) fn array_from_py(&mut self, array: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+        let py = array.py();
+        let kind = array.getattr(intern!(py, "type"))?;
+        if let Some((seen, known)) = &self.known
+            && kind.eq(seen.bind(py))?
+        {
+            let mut structure = FFI_ArrowArray::empty();
+            array.call_method1(intern!(py, "_export_to_c"), (address(&mut structure),))?;
+            // SAFETY: pyarrow filled the structure, and says that the array's type equals the one that `known` was made of. Its equality disregards only
+            // the names and the metadata of fields, which do not shape the data.
+            return Ok(make_array(unsafe { imported(structure, known.clone()) }?));
+        }
+        let (found, _) = array_from_py(array)?;
+        self.known = Some((kind.unbind(), found.data_type().clone()));
+        Ok(found)
+    }
+}
+
+/// A record batch from the structure of a struct array, which is what a batch is in the C data interface.
+///
+/// # Safety
+/// As for [`imported`], with the fields of `schema`.
+unsafe fn batch(structure: FFI_ArrowArray, schema: SchemaRef) -> PyResult<RecordBatch> {
+    // SAFETY: the caller's promise.
+    let data = unsafe { imported(structure, DataType::Struct(schema.fields().clone())) }?;
+    let rows = data.len();
+    let columns = data.child_data().iter().map(|column| make_array(column.clone())).collect();
+    RecordBatch::try_new_with_options(schema, columns, &RecordBatchOptions::new().with_row_count(Some(rows))).map_err(failed)
+}
+
+/// A pyarrow record batch.
+pub(crate) fn batch_from_py(record_batch: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
+    let mut structure = FFI_ArrowArray::empty();
+    let mut schema = FFI_ArrowSchema::empty();
+    record_batch.call_method1("_export_to_c", (address(&mut structure), address(&mut schema)))?;
+    let schema = Arc::new(Schema::try_from(&schema).map_err(failed)?);
+    // SAFETY: as in `array_from_py`.
+    unsafe { batch(structure, schema) }
+}
+
+/// A pyarrow schema.
+pub(crate) fn schema_from_py(schema: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
+    let mut structure = FFI_ArrowSchema::empty();
+    schema.call_method1("_export_to_c", (address(&mut structure),))?;
+    Ok(Arc::new(Schema::try_from(&structure).map_err(failed)?))
+}
+
+/// A pyarrow data type.
+pub(crate) fn type_from_py(kind: &Bound<'_, PyAny>) -> PyResult<DataType> {
+    let mut structure = FFI_ArrowSchema::empty();
+    kind.call_method1("_export_to_c", (address(&mut structure),))?;
+    DataType::try_from(&structure).map_err(failed)
+}
+
+/// A stream that pyarrow exported, read from any thread without the interpreter's lock.
+pub(crate) struct StreamReader {
+    stream: FFI_ArrowArrayStream,
+    schema: SchemaRef,
+}
+
+impl StreamReader {
+    /// Takes the stream of a pyarrow RecordBatchReader and asks it for its schema.
+    pub(crate) fn from_py(reader: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut stream = FFI_ArrowArrayStream::empty();
+        reader.call_method1("_export_to_c", (address(&mut stream),))?;
+        reader.py().detach(|| {
+            let mut schema = FFI_ArrowSchema::empty();
+            let get_schema = stream.get_schema.ok_or_else(|| PyValueError::new_err("the stream has ended already"))?;
+            // SAFETY: the function belongs to this stream, which pyarrow filled and nobody has released; `schema` is empty and ours.
+            let status = unsafe { get_schema(&mut stream, &mut schema) };
+            if status != 0 {
+                return Err(PyValueError::new_err(last_error(&mut stream, status)));
+            }
+            let schema = Arc::new(Schema::try_from(&schema).map_err(failed)?);
+            Ok(Self { stream, schema })
+        })
+    }
+}
+
+impl Iterator for StreamReader {
+    type Item = Result<RecordBatch, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut structure = FFI_ArrowArray::empty();
+        let get_next = self.stream.get_next?;
+        // SAFETY: as in `from_py`; a stream is read by one thread at a time, which `&mut self` makes sure of.
+        let status = unsafe { get_next(&mut self.stream, &mut structure) };
+        if status != 0 {
+            return Some(Err(last_error(&mut self.stream, status)));
+        }
+        if structure.is_released() {
+            return None;
+        }
+        // SAFETY: the stream filled the structure, with data of its schema.
+        Some(unsafe { batch(structure, self.schema.clone()) }.map_err(|error| error.to_string()))
+    }
+}
+
+fn last_error(stream: &mut FFI_ArrowArrayStream, status: i32) -> String {
+    let unknown = || format!("error {status}");
+    let Some(get_last_error) = stream.get_last_error else { return unknown() };
+    // SAFETY: the function belongs to this stream; what it points to is a C string that lives until the next call on the stream.
+    let text = unsafe {
+        let text = get_last_error(stream);
+        if text.is_null() { None } else { Some(CStr::from_ptr(text).to_string_lossy().into_owned()) }
+    };
+    text.unwrap_or_else(unknown)
+}
+
+const STREAM: &CStr = c"arrow_array_stream";
+
+/// The reader as an `arrow_array_stream` capsule. Dropping the capsule before anybody took the stream drops the reader.
+pub(crate) fn stream_to_py<'py>(py: Python<'py>, reader: Box<dyn RecordBatchReader + Send>) -> PyResult<Bound<'py, PyCapsule>> {
+    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(reader), STREAM)
+}
+
+/// The last schema that crossed to Python, which the next batch most likely has.
+#[derive(Default)]
+pub(crate) struct SchemaCache(Mutex<Option<(SchemaRef, Py<PyAny>)>>);
+
+impl SchemaCache {
+    /// The schema as pyarrow's.
+    pub(crate) fn get<'py>(&self, py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyAny>> {
+        let mut known = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        if let Some((seen, made)) = &*known
+            && (Arc::ptr_eq(seen, schema) || seen == schema)
+        {
+            return Ok(made.bind(py).clone());
+        }
+        let made = schema_to_py(py, schema)?;
+        *known = Some((schema.clone(), made.clone().unbind()));
+        Ok(made)
+    }
+}

@@ -1,0 +1,182 @@
+//! The worker: Python as a runtime of functions for the core's protocol.
+//!
+//! Everything runs on the thread that called `serve`, the worker's main thread. It gives up the interpreter's lock while it waits for
+//! the host, so that threads that a function started run on.
+
+use std::collections::HashMap;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::SchemaRef;
+use pyo3::exceptions::PyOSError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use transom::function::Source;
+use transom::link::RemoteError;
+use transom::worker::{self, Input, Runtime};
+use transom::{Code, Signature};
+
+use crate::capsule::{self, KnownType};
+use crate::errors::{self, OrRaise};
+use crate::signature;
+
+/// Serves the host at the other end of `descriptor` until it says goodbye or is gone.
+#[pyfunction]
+pub(crate) fn serve(py: Python<'_>, descriptor: RawFd, runtime: Py<PyAny>) -> PyResult<()> {
+    if descriptor < 0 {
+        return Err(PyOSError::new_err(format!("{descriptor} is no descriptor")));
+    }
+    // SAFETY: the number is that of the descriptor which the host gave this process for nothing but this; nobody else closes it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let mut runtime = PythonRuntime { runtime, functions: HashMap::new() };
+    py.detach(|| worker::serve(descriptor, &mut runtime)).or_raise(py)
+}
+
+type Results = Box<dyn Iterator<Item = Result<RecordBatch, RemoteError>>>;
+
+struct PythonRuntime {
+    runtime: Py<PyAny>,
+    functions: HashMap<u32, Loaded>,
+}
+
+struct Loaded {
+    prepared: Py<PyAny>,
+    /// What runs batches of the schema that came last; most functions see one schema for ever.
+    plan: Option<(SchemaRef, Plan)>,
+    results: KnownType,
+}
+
+/// A function prepared for a schema.
+struct Plan {
+    run: Py<PyAny>,
+    types: Vec<Py<PyAny>>,
+}
+
+/// Runs with the interpreter's lock; an exception becomes the report for the host.
+fn in_python<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, RemoteError> {
+    Python::attach(|py| run(py).map_err(|error| errors::to_remote(py, &error)))
+}
+
+impl PythonRuntime {
+    fn loaded(&mut self, function: u32) -> Result<&mut Loaded, RemoteError> {
+        self.functions.get_mut(&function).ok_or_else(|| RemoteError::new(Code::Internal, format!("function {function} is not loaded")))
+    }
+}
+
+impl Runtime for PythonRuntime {
+    fn language(&self) -> String {
+        in_python(|py| self.runtime.bind(py).call_method0(intern!(py, "language"))?.extract()).unwrap_or_else(|_| "Python".to_owned())
+    }
+
+    fn define(&mut self, function: u32, source: &Source, import_path: &[String]) -> Result<Signature, RemoteError> {
+        let (loaded, signature) = in_python(|py| {
+            let (form, place, name, data) = match source {
+                Source::File { path, name } => ("file", path.to_string_lossy().into_owned(), name, PyBytes::new(py, &[])),
+                Source::Module { module, name } => ("module", module.clone(), name, PyBytes::new(py, &[])),
+                Source::Pickle { name, bytes } => ("pickle", String::new(), name, PyBytes::new(py, bytes)),
+            };
+            let runtime = self.runtime.bind(py);
+            let prepared = runtime.call_method1(intern!(py, "define"), (form, place, name, data, import_path))?;
+            let signature = signature::from_py(&prepared.call_method0(intern!(py, "describe"))?)?;
+            Ok((Loaded { prepared: prepared.unbind(), plan: None, results: KnownType::default() }, signature))
+        })?;
+        self.functions.insert(function, loaded);
+        Ok(signature)
+    }
+
+    fn call(&mut self, function: u32, arguments: RecordBatch) -> Result<ArrayRef, RemoteError> {
+        let loaded = self.loaded(function)?;
+        in_python(|py| {
+            let rows = arguments.num_rows();
+            let plan = loaded.plan(py, arguments.schema_ref())?;
+            let columns = PyList::empty(py);
+            for (column, kind) in arguments.columns().iter().zip(&plan.types) {
+                columns.append(capsule::array_to_py(py, column, kind.bind(py))?)?;
+            }
+            // From here on Python alone holds the input: the lease ends when the function lets go of it.
+            drop(arguments);
+            let result = plan.run.bind(py).call1((columns, rows))?;
+            loaded.results.array_from_py(&result)
+        })
+    }
+
+    fn open(&mut self, function: u32, input: Input) -> Result<Results, RemoteError> {
+        let loaded = self.loaded(function)?;
+        let schema = input.schema().map_err(RemoteError::from)?;
+        let results = in_python(|py| {
+            let schema = capsule::schema_to_py(py, &schema)?.unbind();
+            let batches = Py::new(py, InputBatches { input: Mutex::new(input), schema: schema.clone_ref(py) })?;
+            loaded.prepared.bind(py).call_method1(intern!(py, "open"), (batches, schema)).map(Bound::unbind)
+        })?;
+        Ok(Box::new(PyResults { results, ended: false }))
+    }
+}
+
+impl Loaded {
+    fn plan(&mut self, py: Python<'_>, schema: &SchemaRef) -> PyResult<&Plan> {
+        let known = matches!(&self.plan, Some((seen, _)) if Arc::ptr_eq(seen, schema) || seen == schema);
+        if !known {
+            let pyarrow = capsule::schema_to_py(py, schema)?;
+            let types = pyarrow.getattr(intern!(py, "types"))?.extract()?;
+            let run = self.prepared.bind(py).call_method1(intern!(py, "plan"), (&pyarrow,))?.unbind();
+            self.plan = Some((schema.clone(), Plan { run, types }));
+        }
+        let (_, plan) = self.plan.as_ref().expect("it was there or has just been made");
+        Ok(plan)
+    }
+}
+
+/// The input of a batches function, as a Python iterator of record batches.
+#[pyclass(frozen, module = "transom._native")]
+struct InputBatches {
+    // The function may hand it to a thread of its own; one at a time may ask for a batch.
+    input: Mutex<Input>,
+    schema: Py<PyAny>,
+}
+
+#[pymethods]
+impl InputBatches {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let next = py.detach(|| self.input.lock().unwrap_or_else(PoisonError::into_inner).next());
+        match next {
+            None => Ok(None),
+            Some(Ok(batch)) => capsule::batch_to_py(py, &batch, self.schema.bind(py)).map(Some),
+            Some(Err(error)) => Err(errors::interrupted(py, error)),
+        }
+    }
+}
+
+/// What a batches function yields.
+struct PyResults {
+    results: Py<PyAny>,
+    ended: bool,
+}
+
+impl Iterator for PyResults {
+    type Item = Result<RecordBatch, RemoteError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = in_python(|py| {
+            let item = self.results.bind(py).cast::<pyo3::types::PyIterator>()?.clone().next();
+            item.map(|batch| capsule::batch_from_py(&batch?)).transpose()
+        });
+        self.ended = !matches!(next, Ok(Some(_)));
+        next.transpose()
+    }
+}
+
+impl Drop for PyResults {
+    fn drop(&mut self) {
+        // A function that is not read to its end gets to run its `finally` now, not when the garbage is collected.
+        _ = in_python(|py| self.results.bind(py).call_method0(intern!(py, "close")).map(drop));
+    }
+}

@@ -1,0 +1,204 @@
+"""Shared by all tests in Python: pools, and a check after every test that nothing was left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import transom
+
+# Libraries start threads and open files when they are first used: that is not a leak of the test that used them first.
+pl = pytest.importorskip("polars")
+duckdb = pytest.importorskip("duckdb")
+pd = pytest.importorskip("pandas")
+
+PATIENCE = 10.0
+
+_failed_modules: set[str] = set()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        # Its traceback holds the frames, and all that they hold: what is left says nothing.
+        item.stash[_FAILED] = True
+        _failed_modules.add(item.path.name)
+    return report
+
+
+_FAILED = pytest.StashKey[bool]()
+
+# The pool that the tests of the current module share, where one of them asked for it.
+_shared: list[transom.Pool] = []
+
+
+def _warm() -> None:
+    table = pa.table({"a": list(range(1000)), "b": ["x"] * 1000})
+    pc.sum(pa.chunked_array([table["a"].chunk(0)] * 4))
+    table.to_pandas()
+    pl.from_arrow(table).group_by("b").sum()
+    duckdb.sql("select 1").fetchall()
+    threading.Thread(target=lambda: None).start()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_warm() -> Iterator[None]:
+    _warm()
+    # What the libraries have made so far stays: a collection after every test need not look at it.
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the listing's own
+            continue
+    return found
+
+
+def _memfd_maps() -> list[str]:
+    return [line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:" in line]
+
+
+def _children() -> set[int]:
+    found: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        try:
+            found.update(map(int, Path(f"/proc/self/task/{task}/children").read_text().split()))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _threads() -> list[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    for task in os.listdir("/proc/self/task"):
+        try:
+            name = Path(f"/proc/self/task/{task}/comm").read_text().strip()
+        except FileNotFoundError:
+            continue
+        if name.startswith(("transom", "tokio")):
+            names.append(name)
+    return sorted(names)
+
+
+class Balance:
+    """What a process holds; two of them are compared."""
+
+    def __init__(self) -> None:
+        self.arrow = pa.total_allocated_bytes()
+        self.descriptors = _descriptors()
+        self.maps = _memfd_maps()
+        self.children = _children()
+        self.threads = _threads()
+
+    def more_than(self, before: Balance, shared_pool: bool) -> list[str]:
+        """What is held now and was not before. A pool that outlives the test keeps its segments, which are its to keep."""
+        left = []
+        if self.arrow > before.arrow:
+            left.append(f"{self.arrow - before.arrow} bytes of pyarrow's memory")
+        opened = {number: what for number, what in self.descriptors.items() if number not in before.descriptors}
+        if shared_pool:
+            # A worker that took another's place has pipes and a socket of its own, under other numbers.
+            if len([w for w in self.descriptors.values() if "memfd" not in w]) > len([w for w in before.descriptors.values() if "memfd" not in w]):
+                left.append(f"descriptors {opened}")
+            if len(self.children) > len(before.children):
+                left.append(f"processes {self.children - before.children}")
+        else:
+            if opened:
+                left.append(f"descriptors {opened}")
+            if len(self.maps) > len(before.maps):
+                left.append(f"mappings {sorted(set(self.maps) - set(before.maps))}")
+            if self.children - before.children:
+                left.append(f"processes {self.children - before.children}")
+        if len(self.threads) > len(before.threads):
+            left.append(f"threads {self.threads}, before {before.threads}")
+        return left
+
+
+def _settle(before: Balance, shared_pool: bool) -> list[str]:
+    """What is left once everything that ends in the background has had its time."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        gc.collect()
+        left = Balance().more_than(before, shared_pool)
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    gc.collect()
+    before = Balance()
+    yield
+    if request.path.name in _failed_modules:
+        return
+    left = _settle(before, shared_pool=False)
+    assert not left, f"this module left behind: {'; '.join(left)}"
+
+
+@pytest.fixture(scope="module")
+def pool(_module_leaves_nothing: None) -> Iterator[transom.Pool]:
+    """A pool that the tests of a module share."""
+    with transom.Pool(workers=2) as made:
+        _shared.append(made)
+        yield made
+    _shared.remove(made)
+
+
+@pytest.fixture
+def make_pool() -> Iterator[Callable[..., transom.Pool]]:
+    """Pools of the test's own, closed at its end."""
+    pools: list[transom.Pool] = []
+
+    def make(workers: int = 1, **options: object) -> transom.Pool:
+        pools.append(transom.Pool(workers=workers, **options))
+        return pools[-1]
+
+    yield make
+    while pools:  # nobody else holds them: pytest keeps `make` for a while
+        pools.pop().close()
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "pool" in request.fixturenames:
+        request.getfixturevalue("pool")
+    for shared in _shared:  # its workers are there before the test, as they are after it
+        until = time.monotonic() + PATIENCE
+        while any(worker["state"] not in ("idle", "busy") for worker in shared.stats()["workers"]) and time.monotonic() < until:
+            time.sleep(0.01)
+    gc.collect()
+    before = Balance()
+    yield
+    if request.node.stash.get(_FAILED, False):
+        return
+    left = _settle(before, shared_pool=bool(_shared))
+    assert not left, f"the test left behind: {'; '.join(left)}"
+
+
+@pytest.fixture
+def functions_file(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a file of functions."""
+
+    def write(text: str, name: str = "functions.py") -> Path:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return write
