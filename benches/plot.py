@@ -48,11 +48,11 @@ def draw(results: dict[str, Any], out: Path) -> None:
         "grid.linewidth": 0.6,
     }
     with pyplot.rc_context(style):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), width_ratios=(1, 1.25), layout="constrained")
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.5), width_ratios=(1, 1.25), layout="constrained")
         curves(left, results["cells"])
         bars(right, results["cells"])
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         figure.savefig(out, format="svg", metadata={"Date": None})
         pyplot.close(figure)
 

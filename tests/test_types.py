@@ -94,7 +94,17 @@ EXOTIC: dict[str, Callable[[], pa.Array]] = {
     "dictionary of structs": lambda: pa.DictionaryArray.from_arrays(pa.array([0, None, 1], pa.int16()), pa.array([{"a": "x"}, {"a": None}])),
     "list of dictionaries": lambda: pa.ListArray.from_arrays(pa.array([0, 2, 3]), pa.array(["a", "b", "a"]).dictionary_encode()),
     "struct with nulls of its own": lambda: pa.StructArray.from_arrays([pa.array([1, 2, 3])], ["a"], mask=pa.array([False, True, False])),
+    "struct of structs": lambda: pa.StructArray.from_arrays([two_structs()], ["s"], mask=pa.array([False, False, True, False])),
+    "fixed-size list of structs": lambda: pa.FixedSizeListArray.from_arrays(pa.concat_arrays([two_structs(), two_structs()]), 2),
+    "sparse union of structs": lambda: pa.UnionArray.from_sparse(pa.array([0, 1, 0, 1], pa.int8()), [two_structs(), pa.array([1, 2, None, 4])]),
 }
+
+
+def two_structs() -> pa.Array:
+    """A slice, so that the struct has an offset of its own."""
+    return pa.array([None, {"a": 1, "b": {"c": "x"}}, None, {"a": None, "b": None}, {"a": 4, "b": {"c": "y"}}]).slice(1)
+
+
 CASES = [*((str(kind), lambda kind=kind, values=values: built(kind, values)) for kind, values in VALUES), *EXOTIC.items()]
 cases = pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])
 
@@ -127,6 +137,17 @@ def test_slices_of_children_go_there_and_back(pool: transom.Pool, make: Callable
     half = (len(child) - 1) // 2
     lists = pa.ListArray.from_arrays(pa.array([0, half, len(child) - 1], pa.int32()), child.slice(1)).slice(1)
     assert identical(lists, pool.call(same, lists))
+
+
+@cases
+def test_slices_in_a_stream_go_there_and_back(pool: transom.Pool, make: Callable[[], pa.Array]) -> None:
+    array = make()
+    table = pa.Table.from_batches([pa.record_batch({"x": array})])
+    reader = table.to_reader(max_chunksize=2)
+    results = list(pool.map(same, reader))
+    assert [len(batch) for batch in results] == [len(array.slice(start, 2)) for start in range(0, len(array), 2)]
+    for number, batch in enumerate(results):
+        assert identical(array.slice(2 * number, 2), batch["same"])
 
 
 @cases

@@ -6,12 +6,13 @@
 //! takes it by itself (pyarrow does).
 
 use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::cast::AsArray;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray, make_array};
-use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -70,10 +71,14 @@ pub(crate) fn schema_to_py<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bo
 ///
 /// # Safety
 /// `structure` was filled by the rules of the C data interface, with data of the type `kind`.
-unsafe fn imported(structure: FFI_ArrowArray, kind: DataType) -> PyResult<ArrayData> {
-    // SAFETY: the caller's promise.
-    let data = unsafe { from_ffi_and_data_type(structure, kind) }.map_err(failed)?;
-    Ok(settled(data))
+unsafe fn imported(structure: FFI_ArrowArray, kind: DataType) -> PyResult<ArrayRef> {
+    // arrow-rs panics on some arrays that do not hold together. Whoever made them gets an exception, which the program can live with.
+    let import = || {
+        // SAFETY: the caller's promise.
+        let data = unsafe { from_ffi_and_data_type(structure, kind) }.map_err(failed)?;
+        Ok(make_array(settled(data)))
+    };
+    catch_unwind(AssertUnwindSafe(import)).unwrap_or_else(|_| Err(PyValueError::new_err("the array does not hold together")))
 }
 
 /// A pyarrow array with its field, whose metadata tells an extension type.
@@ -83,8 +88,8 @@ pub(crate) fn array_from_py(array: &Bound<'_, PyAny>) -> PyResult<(ArrayRef, Fie
     array.call_method1("_export_to_c", (address(&mut structure), address(&mut schema)))?;
     let field = Field::try_from(&schema).map_err(failed)?;
     // SAFETY: pyarrow filled both structures (or the call above failed), and they belong to nobody else.
-    let data = unsafe { imported(structure, field.data_type().clone()) }?;
-    Ok((make_array(data), field))
+    let found = unsafe { imported(structure, field.data_type().clone()) }?;
+    Ok((found, field))
 }
 
 /// The last type that a function's results had: most have one for ever, and its schema need not cross each time.
@@ -105,7 +110,7 @@ impl KnownType {
             array.call_method1(intern!(py, "_export_to_c"), (address(&mut structure),))?;
             // SAFETY: pyarrow filled the structure, and says that the array's type equals the one that `known` was made of. Its equality disregards only
             // the names and the metadata of fields, which do not shape the data.
-            return Ok(make_array(unsafe { imported(structure, known.clone()) }?));
+            return unsafe { imported(structure, known.clone()) };
         }
         let (found, _) = array_from_py(array)?;
         self.known = Some((kind.unbind(), found.data_type().clone()));
@@ -119,9 +124,9 @@ impl KnownType {
 /// As for [`imported`], with the fields of `schema`.
 unsafe fn batch(structure: FFI_ArrowArray, schema: SchemaRef) -> PyResult<RecordBatch> {
     // SAFETY: the caller's promise.
-    let data = unsafe { imported(structure, DataType::Struct(schema.fields().clone())) }?;
-    let rows = data.len();
-    let columns = data.child_data().iter().map(|column| make_array(column.clone())).collect();
+    let rows = unsafe { imported(structure, DataType::Struct(schema.fields().clone())) }?;
+    let columns = rows.as_struct().columns().to_vec();
+    let rows = rows.len();
     RecordBatch::try_new_with_options(schema, columns, &RecordBatchOptions::new().with_row_count(Some(rows))).map_err(failed)
 }
 

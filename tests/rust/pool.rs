@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arrow_array::{ArrayRef, Int64Array, NullArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use futures::StreamExt;
-use support::{Belongings, function, native, numbers, values};
+use support::{checked, function, native, numbers, values};
 use transom::pool::wait;
 use transom::{Code, Direction, Error, Event, Function, MapOptions, Mode, Pool, Reason};
 
@@ -14,15 +14,6 @@ const WORKER: &str = env!("CARGO_BIN_EXE_native-worker");
 
 fn pool(workers: usize) -> Pool {
     native(WORKER, workers).build().unwrap()
-}
-
-/// Runs a test and looks whether it left anything. One at a time, since all tests of a file share a process.
-fn checked(test: impl FnOnce()) {
-    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let before = Belongings::now();
-    test();
-    before.assert_unchanged();
 }
 
 #[test]

@@ -15,6 +15,9 @@ use transom::link::RemoteError;
 use transom::worker::{Input, Results, Runtime, serve};
 use transom::{Code, Kind, Parameter, Signature};
 
+/// The deadline of functions that end right before it.
+const BRINK: Duration = Duration::from_millis(20);
+
 fn main() {
     let descriptor = std::env::args().next_back().and_then(|text| text.parse().ok()).expect("the last argument is a descriptor");
     // SAFETY: the host opened the descriptor for this process alone and says its number; nothing else here uses it.
@@ -41,6 +44,9 @@ impl Runtime for Native {
         if name == "die_when_loaded" {
             std::process::abort();
         }
+        if name == "die_when_loaded_again" && !first_time()? {
+            std::process::abort();
+        }
         if module != "native" {
             return Err(RemoteError::new(Code::FunctionNotFound, format!("there is no module {module}")));
         }
@@ -53,7 +59,10 @@ impl Runtime for Native {
             parameters: if streams { vec![] } else { vec![Parameter { name: "x".to_owned(), data_type: None, optional: false }] },
             variadic: false,
             returns: declared.then(|| Arc::new(Schema::new(vec![Field::new(name, DataType::Utf8, true)]))),
-            deadline: (name == "spin_with_deadline").then(|| Duration::from_millis(200)),
+            deadline: match name.as_str() {
+                "spin_with_deadline" => Some(Duration::from_millis(200)),
+                name => name.starts_with("brink_").then_some(BRINK),
+            },
             retries: u32::from(name == "die_once"),
         })
     }
@@ -61,7 +70,13 @@ impl Runtime for Native {
     fn call(&mut self, function: u32, arguments: RecordBatch) -> Result<ArrayRef, RemoteError> {
         let column = arguments.column(0).clone();
         match self.names[&function].as_str() {
-            "identity" | "declared_text" => Ok(column),
+            "identity" | "declared_text" | "die_when_loaded_again" => Ok(column),
+            "held" => held().map(|()| column),
+            name if name.starts_with("brink_") => {
+                let micros: u64 = name["brink_".len()..].parse().map_err(|_| RemoteError::new(Code::FunctionNotFound, "brink_MICROS"))?;
+                std::thread::sleep(BRINK - Duration::from_micros(micros));
+                Ok(column)
+            }
             "plus_one" => Ok(plus_one(&column)),
             "pid" => Ok(Arc::new(Int64Array::from(vec![i64::from(std::process::id()); column.len()]))),
             "raise" => Err(RemoteError { kind: "Oops".to_owned(), row: Some(2), ..RemoteError::new(Code::FunctionRaised, "as asked") }),
@@ -81,12 +96,9 @@ impl Runtime for Native {
                 (3..64).for_each(|descriptor| _ = unsafe { libc::close(descriptor) });
                 Ok(column)
             }
-            "die_once" => die_once(&column),
-            "print" => {
-                println!("a line to stdout");
-                eprintln!("a line to stderr");
-                std::process::abort();
-            }
+            "die_once" if first_time()? => std::process::abort(),
+            "die_once" => Ok(column),
+            "print" => print_and_die(),
             name if name.starts_with("sleep_") => {
                 let millis: u64 = name["sleep_".len()..].parse().map_err(|_| RemoteError::new(Code::FunctionNotFound, "sleep_MILLIS"))?;
                 std::thread::sleep(Duration::from_millis(millis));
@@ -99,6 +111,9 @@ impl Runtime for Native {
     fn open(&mut self, function: u32, mut input: Input) -> Result<Results, RemoteError> {
         match self.names[&function].as_str() {
             "stream_identity" => Ok(Box::new(input)),
+            "stream_abandon" => Ok(abandon(input)),
+            // All but the first wait at the gate.
+            "stream_held" => Ok(Box::new(input.enumerate().map(|(index, batch)| if index == 0 { batch } else { held().and(batch) }))),
             "stream_sum" => {
                 let sum = input.try_fold(0, |sum, batch| Ok::<i64, RemoteError>(sum + total(&batch?)))?;
                 let column: ArrayRef = Arc::new(Int64Array::from(vec![sum]));
@@ -128,12 +143,40 @@ fn total(batch: &RecordBatch) -> i64 {
     batch.column(0).as_primitive::<Int64Type>().values().iter().sum()
 }
 
-/// Dies unless the file named in the environment is there; makes it first.
-fn die_once(column: &ArrayRef) -> Result<ArrayRef, RemoteError> {
-    let mark = std::env::var("TEST_MARK").map_err(|_| RemoteError::new(Code::Internal, "TEST_MARK is not set"))?;
-    if std::path::Path::new(&mark).exists() {
-        return Ok(column.clone());
+/// Whether the file named in the environment is not there; makes it.
+fn first_time() -> Result<bool, RemoteError> {
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(setting("TEST_MARK")?);
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|_| true).map_err(|error| RemoteError::new(Code::Internal, error.to_string())),
     }
-    std::fs::write(&mark, "").map_err(|error| RemoteError::new(Code::Internal, error.to_string()))?;
+}
+
+/// Waits at the gate named in the environment: opening a named pipe takes until somebody has opened the other end.
+fn held() -> Result<(), RemoteError> {
+    std::fs::File::open(setting("TEST_GATE")?).map(drop).map_err(|error| RemoteError::new(Code::Internal, error.to_string()))
+}
+
+fn setting(name: &str) -> Result<String, RemoteError> {
+    std::env::var(name).map_err(|_| RemoteError::new(Code::Internal, format!("{name} is not set")))
+}
+
+/// Leaves a thread behind that goes on reading the input when the function is at its end.
+fn abandon(mut input: Input) -> Results {
+    let (sender, taken) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Some(Ok(_)) = input.next() {
+            _ = sender.send(());
+        }
+    });
+    _ = taken.recv();
+    Box::new(std::iter::empty())
+}
+
+/// Says something first, for the error to show.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "what a function prints is what is tested")]
+fn print_and_die() -> ! {
+    println!("a line to stdout");
+    eprintln!("a line to stderr");
     std::process::abort();
 }

@@ -31,7 +31,9 @@ impl Progress {
             ProgressBar::hidden()
         };
         bar.set_style(style(known));
-        bar.enable_steady_tick(Duration::from_millis(200));
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         Self { bar, meter, limit, started: Instant::now(), rows: 0, bytes: 0 }
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -140,26 +140,49 @@ fn doctor_says_what_is_missing_and_how_to_mend_it() {
     assert!(text.contains("ok       memfd") && text.contains("MISSING  interpreter") && text.contains("-> "), "{text}");
 }
 
-#[test]
-fn an_interrupt_ends_at_once_and_leaves_no_partial_file() {
-    let folder = folder();
-    // An interpreter that never answers: the output is prepared, and the program waits for its worker.
-    let python = folder.path().join("python");
+/// Starts a run that has its output prepared and then waits for an interpreter that never answers.
+fn waiting(folder: &Path, launcher: &[&str]) -> Child {
+    let python = folder.join("python");
     fs::write(&python, "#!/bin/sh\nexec sleep 60\n").unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(folder.path().join("out.csv"), "before\n").unwrap();
-    let before = names(folder.path());
-    let mut child = transom(folder.path(), &["run", "functions.py:f", "good.csv", "-o", "out.csv", "--python", "./python"]).spawn().unwrap();
+    fs::write(folder.join("out.csv"), "before\n").unwrap();
+    let before = names(folder);
+    let words = [env!("CARGO_BIN_EXE_transom"), "run", "functions.py:f", "good.csv", "-o", "out.csv", "--python", "./python"];
+    let words = [launcher, &words].concat();
+    let child = Command::new(words[0]).args(&words[1..]).current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
-    while names(folder.path()) == before {
+    while names(folder) == before {
         assert!(Instant::now() < until, "no partial file appears");
         thread::sleep(Duration::from_millis(5));
     }
-    let asked = Instant::now();
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130));
-    assert!(asked.elapsed() < Duration::from_secs(2));
-    assert_eq!(names(folder.path()), before);
-    assert_eq!(fs::read_to_string(folder.path().join("out.csv")).unwrap(), "before\n");
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+}
+
+#[test]
+fn a_signal_ends_at_once_and_leaves_no_partial_file() {
+    for name in ["-INT", "-TERM", "-HUP"] {
+        let folder = folder();
+        let mut child = waiting(folder.path(), &[]);
+        let asked = Instant::now();
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{name}");
+        assert!(names(folder.path()).iter().all(|name| !name.ends_with(".part")), "{name}");
+        assert_eq!(fs::read_to_string(folder.path().join("out.csv")).unwrap(), "before\n");
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let folder = folder();
+    let mut child = waiting(folder.path(), &["nohup"]);
+    signal(&child, "-HUP");
+    thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "it ended upon SIGHUP");
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -102,7 +102,6 @@ fn every_nesting() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the recipe of a failure is shown with it")]
 fn every_nesting_in_every_nesting() {
     for inner in nestings(&DataType::Utf8View) {
         for outer in nestings(&inner) {

@@ -9,15 +9,7 @@
 [2, 3, 4]
 """
 
-from transom._errors import (
-    DeadlineExceeded,
-    FunctionError,
-    InvalidArgument,
-    InvalidResult,
-    SignatureError,
-    TransomError,
-    WorkerDied,
-)
+from transom._errors import DeadlineExceeded, FunctionError, InvalidArgument, InvalidResult, SignatureError, TransomError, WorkerDied
 from transom._native import Batches, __version__
 from transom._pool import Pool
 from transom._udf import Udf, udf

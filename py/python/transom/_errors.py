@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = [
-    "DeadlineExceeded",
-    "FunctionError",
-    "InvalidArgument",
-    "InvalidResult",
-    "SignatureError",
-    "TransomError",
-    "WorkerDied",
-]
+__all__ = ["DeadlineExceeded", "FunctionError", "InvalidArgument", "InvalidResult", "SignatureError", "TransomError", "WorkerDied"]
 
 #: The codes that the Python side gives by itself. The registry of all of them is in the core (`failure/code.rs`).
 CODES = {
@@ -147,14 +139,7 @@ def _class_of(number: int) -> type[TransomError]:
 def _make(number: int, name: str, message: str, text: str, **places: Any) -> TransomError:
     """The exception for an error of the core; called by the native side."""
     rows = places.pop("rows", None)
-    return _class_of(number)(
-        message,
-        code=name,
-        number=number,
-        text=text,
-        rows=None if rows is None else range(*rows),
-        **places,
-    )
+    return _class_of(number)(message, code=name, number=number, text=text, rows=None if rows is None else range(*rows), **places)
 
 
 def _restore(kind: type[TransomError], args: tuple[Any, ...], state: dict[str, Any]) -> TransomError:

@@ -20,16 +20,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 class Failure(Exception):
     """What the host is told: a code, the exception's type, message and traceback, the row to blame, what to do."""
 
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        kind: str = "",
-        traceback: str = "",
-        row: int | None = None,
-        hint: str | None = None,
-    ) -> None:
+    def __init__(self, code: str, message: str, *, kind: str = "", traceback: str = "", row: int | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.number = CODES[code]
         self.kind = kind
@@ -49,15 +40,7 @@ class Interrupted(BaseException):
     Not an Exception, so that a function's own `except Exception` does not take it for the function's affair.
     """
 
-    def __init__(
-        self,
-        number: int,
-        kind: str,
-        message: str,
-        traceback: str,
-        row: int | None,
-        hint: str | None,
-    ) -> None:
+    def __init__(self, number: int, kind: str, message: str, traceback: str, row: int | None, hint: str | None) -> None:
         super().__init__(message)
         self.reported = (number, kind, message, traceback, row, hint)
 
@@ -71,13 +54,7 @@ def report(error: BaseException) -> tuple[int, str, str, str, int | None, str | 
     return (error if isinstance(error, Failure) else internal(error)).parts()
 
 
-def raised(
-    error: BaseException,
-    *,
-    row: int | None = None,
-    code: str | None = None,
-    message: str | None = None,
-) -> BaseException:
+def raised(error: BaseException, *, row: int | None = None, code: str | None = None, message: str | None = None) -> BaseException:
     """The report on an exception that the user's code raised, whatever it is, to be raised instead of it."""
     if isinstance(error, (Failure, Interrupted)):
         return error
@@ -87,14 +64,7 @@ def raised(
     if code == "FUNCTION_EXIT":
         hint = "a function must not end its process: return a value, or raise an exception"
     said = text_of(error)
-    return Failure(
-        code,
-        said if message is None else message,
-        kind=kind_of(error),
-        traceback=render(error),
-        row=row,
-        hint=hint,
-    )
+    return Failure(code, said if message is None else message, kind=kind_of(error), traceback=render(error), row=row, hint=hint)
 
 
 def internal(error: BaseException) -> Failure:
@@ -149,15 +119,9 @@ def render(error: BaseException) -> str:
         seen.add(id(here))
         blocks.append(_block(here) + joined)
         if here.__cause__ is not None:
-            here, joined = (
-                here.__cause__,
-                "\nThe above exception was the direct cause of the following exception:\n",
-            )
+            here, joined = (here.__cause__, "\nThe above exception was the direct cause of the following exception:\n")
         elif here.__context__ is not None and not here.__suppress_context__:
-            here, joined = (
-                here.__context__,
-                "\nDuring handling of the above exception, another exception occurred:\n",
-            )
+            here, joined = (here.__context__, "\nDuring handling of the above exception, another exception occurred:\n")
         else:
             here = None
     text = "\n".join(reversed(blocks))

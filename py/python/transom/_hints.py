@@ -45,7 +45,7 @@ class Hint:
     #: For values: how Python values are made of plain ones and back, where they are not plain.
     shape: Shape | None = None
     #: The pyarrow class, where a hint such as ``pa.ListArray`` tells only that.
-    array_class: type | None = None
+    array_class: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +98,7 @@ _ARRAY_TYPES: dict[str, pa.DataType] = {
     "Date64Array": pa.date64(),
 }
 if hasattr(pa, "string_view"):
-    _ARRAY_TYPES |= {
-        "StringViewArray": pa.string_view(),
-        "BinaryViewArray": pa.binary_view(),
-    }
+    _ARRAY_TYPES |= {"StringViewArray": pa.string_view(), "BinaryViewArray": pa.binary_view()}
 if hasattr(pa, "month_day_nano_interval"):
     _ARRAY_TYPES["MonthDayNanoIntervalArray"] = pa.month_day_nano_interval()
 
@@ -139,10 +136,7 @@ def _parse(hint: Any, scope: Scope, inside: tuple[Any, ...]) -> Hint:
     if hasattr(hint, "__value__"):  # type X = …
         return _parse(hint.__value__, scope, inside)
     if isinstance(hint, pa.DataType):
-        raise HintError(
-            f"`{hint}` is an Arrow type and not a hint",
-            f"write Annotated[pa.Array, pa.{_spelled(hint)}] or Annotated[int, …]",
-        )
+        raise HintError(f"`{hint}` is an Arrow type and not a hint", f"write Annotated[pa.Array, pa.{_spelled(hint)}] or Annotated[int, …]")
     if hint in (Any, object, typing.Union, None, type(None)):
         raise HintError(f"the hint `{show(hint)}` has no Arrow type", ADVICE)
     if hint in _ITERATORS or origin in _ITERATORS:
@@ -152,10 +146,7 @@ def _parse(hint: Any, scope: Scope, inside: tuple[Any, ...]) -> Hint:
 
 def _annotated(hint: Any, scope: Scope, inside: tuple[Any, ...]) -> Hint:
     base, *notes = typing.get_args(hint)
-    declared = next(
-        (note for note in reversed(notes) if isinstance(note, (pa.DataType, pa.Field, pa.Schema))),
-        None,
-    )
+    declared = next((note for note in reversed(notes) if isinstance(note, (pa.DataType, pa.Field, pa.Schema))), None)
     if declared is None:
         return _parse(base, scope, inside)
     declared = declared.type if isinstance(declared, pa.Field) else declared
@@ -187,10 +178,7 @@ def _iterator(hint: Any, scope: Scope, inside: tuple[Any, ...]) -> Hint:
     parts = typing.get_args(hint)
     inner = _parse(parts[0], scope, inside) if parts else Hint("batch")
     if inner.container not in FRAMES or inner.iterator:
-        raise HintError(
-            f"the hint `{show(hint)}` is not an iterator of batches",
-            "write Iterator[pa.RecordBatch]",
-        )
+        raise HintError(f"the hint `{show(hint)}` is not an iterator of batches", "write Iterator[pa.RecordBatch]")
     return dataclasses.replace(inner, iterator=True)
 
 
@@ -204,19 +192,14 @@ def _array(hint: Any, origin: Any) -> Hint | None:
         if cls is pa.Array or known is not None:
             return Hint("pyarrow", known, declared=known is not None)
         return Hint("pyarrow", array_class=cls)
-    for frame, container in (
-        (pa.ChunkedArray, "chunked"),
-        (pa.RecordBatch, "batch"),
-        (pa.Table, "table"),
-        (pa.RecordBatchReader, "reader"),
-    ):
+    for frame, container in ((pa.ChunkedArray, "chunked"), (pa.RecordBatch, "batch"), (pa.Table, "table"), (pa.RecordBatchReader, "reader")):
         if issubclass(cls, frame):
             return Hint(container, iterator=container == "reader")
     for base in cls.__mro__:
-        container = _CONTAINERS.get((base.__module__.partition(".")[0], base.__name__))
-        if container is not None:
-            known = _numpy_type(hint) if container == "numpy" else None
-            return Hint(container, known, declared=known is not None)
+        found = _CONTAINERS.get((base.__module__.partition(".")[0], base.__name__))
+        if found is not None:
+            known = _numpy_type(hint) if found == "numpy" else None
+            return Hint(found, known, declared=known is not None)
     return None
 
 
@@ -234,15 +217,7 @@ def _numpy_type(hint: Any) -> pa.DataType | None:
     try:
         return pa.from_numpy_dtype(np.dtype(scalar))
     except (pa.ArrowException, TypeError, ValueError):
-        if scalar.__name__ in (
-            "generic",
-            "number",
-            "integer",
-            "signedinteger",
-            "unsignedinteger",
-            "inexact",
-            "floating",
-        ):
+        if scalar.__name__ in ("generic", "number", "integer", "signedinteger", "unsignedinteger", "inexact", "floating"):
             return None
         raise HintError(
             f"the hint `{show(hint)}` has no Arrow type",
@@ -258,10 +233,7 @@ def _value(hint: Any, origin: Any, scope: Scope, inside: tuple[Any, ...]) -> Hin
     if plain is not None:
         return Hint("value", plain)
     if hint is decimal.Decimal:
-        raise HintError(
-            "a Decimal needs its precision and scale",
-            "write Annotated[Decimal, pa.decimal128(18, 2)]",
-        )
+        raise HintError("a Decimal needs its precision and scale", "write Annotated[Decimal, pa.decimal128(18, 2)]")
     parts = typing.get_args(hint)
     if origin in _LISTS or (origin is tuple and len(parts) == 2 and parts[1] is Ellipsis):
         item = _inner(parts[0], scope, inside)
@@ -269,58 +241,33 @@ def _value(hint: Any, origin: Any, scope: Scope, inside: tuple[Any, ...]) -> Hin
         return Hint("value", pa.list_(item.type), shape=shape)
     if origin in _MAPS:
         key, item = (_inner(part, scope, inside) for part in parts)
-        return Hint(
-            "value",
-            pa.map_(key.type, item.type),
-            shape=Shape("map", dict, (("", key.shape), ("", item.shape))),
-        )
+        return Hint("value", pa.map_(key.type, item.type), shape=Shape("map", dict, (("", key.shape), ("", item.shape))))
     if isinstance(hint, type):
         if dataclasses.is_dataclass(hint):
-            return _struct(
-                hint,
-                [f.name for f in dataclasses.fields(hint) if f.init],
-                "class",
-                scope,
-                inside,
-            )
+            return _struct(hint, [f.name for f in dataclasses.fields(hint) if f.init], "class", scope, inside)
         if issubclass(hint, tuple) and hasattr(hint, "_fields"):
             return _struct(hint, list(hint._fields), "class", scope, inside)
         if typing.is_typeddict(hint):
             return _struct(hint, list(hint.__annotations__), "dict", scope, inside)
     if hint in (list, tuple, dict) or hint in _LISTS or hint in _MAPS:
         name = "dict[str, int]" if hint in _MAPS else "list[int]"
-        raise HintError(
-            f"the hint `{show(hint)}` does not say what it holds",
-            f"write {name}, or whatever it holds",
-        )
+        raise HintError(f"the hint `{show(hint)}` does not say what it holds", f"write {name}, or whatever it holds")
     if origin is tuple:
-        raise HintError(
-            f"the hint `{show(hint)}` has no names for its parts",
-            "write a NamedTuple or a dataclass, which become a struct",
-        )
+        raise HintError(f"the hint `{show(hint)}` has no names for its parts", "write a NamedTuple or a dataclass, which become a struct")
     raise HintError(f"the hint `{show(hint)}` has no Arrow type", ADVICE)
 
 
 def _struct(cls: Any, fields: list[str], form: str, scope: Scope, inside: tuple[Any, ...]) -> Hint:
     if cls in inside:
-        raise HintError(
-            f"`{cls.__name__}` contains itself, and Arrow has no type for that",
-            "keep the inner values in a list of their own",
-        )
+        raise HintError(f"`{cls.__name__}` contains itself, and Arrow has no type for that", "keep the inner values in a list of their own")
     try:
         hints = typing.get_type_hints(cls, localns=scope.inside(cls), include_extras=True)
     except Exception as error:
-        raise HintError(
-            f"the hints of `{cls.__name__}` cannot be read: {error}",
-            "check the names in its annotations",
-        ) from None
+        raise HintError(f"the hints of `{cls.__name__}` cannot be read: {error}", "check the names in its annotations") from None
     columns, parts = [], []
     for field in fields:
         if field not in hints:
-            raise HintError(
-                f"field `{field}` of `{cls.__name__}` has no hint",
-                "give every field a hint",
-            )
+            raise HintError(f"field `{field}` of `{cls.__name__}` has no hint", "give every field a hint")
         try:
             inner = _inner(hints[field], scope, (*inside, cls))
         except HintError as error:

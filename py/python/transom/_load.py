@@ -45,11 +45,7 @@ def _run(module_name: str, path: str) -> Any:
     try:
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
-            raise Failure(
-                "FUNCTION_NOT_FOUND",
-                f"{path} is not a Python source file",
-                hint="the file's name must end in .py",
-            )
+            raise Failure("FUNCTION_NOT_FOUND", f"{path} is not a Python source file", hint="the file's name must end in .py")
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         spec.loader.exec_module(module)
@@ -113,12 +109,7 @@ def _remember(sources: dict[str, str]) -> None:
     import linecache
 
     for filename, text in sources.items():
-        linecache.cache[filename] = (
-            len(text),
-            None,
-            text.splitlines(keepends=True),
-            filename,
-        )
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
 
 
 def _import_failed(what: str, error: BaseException) -> Failure:
@@ -126,13 +117,7 @@ def _import_failed(what: str, error: BaseException) -> Failure:
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"install `{error.name}` for {sys.executable}"
     said = f"{kind_of(error)}: {text_of(error)}".removesuffix(": ")
-    return Failure(
-        "FUNCTION_IMPORT_FAILED",
-        f"loading {what} failed with {said}",
-        kind=kind_of(error),
-        traceback=render(error),
-        hint=hint,
-    )
+    return Failure("FUNCTION_IMPORT_FAILED", f"loading {what} failed with {said}", kind=kind_of(error), traceback=render(error), hint=hint)
 
 
 def _attribute(module: Any, name: str, where: str) -> Any:
@@ -141,11 +126,7 @@ def _attribute(module: Any, name: str, where: str) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise Failure(
-                "FUNCTION_NOT_FOUND",
-                f"`{name}` is not in {where}",
-                hint=_near_names(module, name),
-            ) from None
+            raise Failure("FUNCTION_NOT_FOUND", f"`{name}` is not in {where}", hint=_near_names(module, name)) from None
     return found
 
 
@@ -175,9 +156,7 @@ def as_udf(found: Any, name: str) -> Udf[Any, Any]:
         return found
     if not callable(found):
         raise Failure(
-            "FUNCTION_NOT_CALLABLE",
-            f"`{name}` is a {type(found).__name__}, which cannot be called",
-            hint="name a function, or a class with __call__",
+            "FUNCTION_NOT_CALLABLE", f"`{name}` is a {type(found).__name__}, which cannot be called", hint="name a function, or a class with __call__"
         )
     try:
         return udf(found)

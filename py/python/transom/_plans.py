@@ -29,41 +29,18 @@ class Prepared:
             self.function = udf.callable()
         except BaseException as error:
             said = f"making `{udf.name}` failed with {kind_of(error)}: {text_of(error)}"
-            raise Failure(
-                "FUNCTION_IMPORT_FAILED",
-                said,
-                kind=kind_of(error),
-                traceback=render(error),
-            ) from None
+            raise Failure("FUNCTION_IMPORT_FAILED", said, kind=kind_of(error), traceback=render(error)) from None
         self.schema: pa.Schema | None = self.signature.schema()
         if self.signature.kind == "row":
             # pyarrow imports pandas, where it is installed, when it makes its first array of Python values: now, and not in the first batch's time.
             pa.array([], type=self.returns.type)
 
-    def describe(
-        self,
-    ) -> tuple[
-        str,
-        str,
-        list[tuple[str, pa.DataType | None, bool]],
-        bool,
-        pa.Schema | None,
-        float | None,
-        int,
-    ]:
+    def describe(self) -> tuple[str, str, list[tuple[str, pa.DataType | None, bool]], bool, pa.Schema | None, float | None, int]:
         """The signature, as the native side reads it."""
         found = self.signature
         batches = found.kind == "batches"
         parameters = [] if batches else [(p.name, p.hint.type, p.optional) for p in found.parameters]
-        return (
-            found.name,
-            found.kind,
-            parameters,
-            found.variadic is not None,
-            self.schema,
-            self.udf.deadline,
-            self.udf.retries,
-        )
+        return (found.name, found.kind, parameters, found.variadic is not None, self.schema, self.udf.deadline, self.udf.retries)
 
     def plan(self, schema: pa.Schema) -> Run:
         """What runs batches of this schema. Its fields bear the names of the parameters that they are for."""
@@ -81,55 +58,43 @@ class Prepared:
                 field = left.pop(0)
                 if skipped is not None and not parameter.keyword:
                     raise self._left_out(skipped)
-                changes.append(
-                    (
-                        parameter.name,
-                        argument(parameter.name, field.type, parameter.hint),
-                    )
-                )
+                changes.append((parameter.name, argument(parameter.name, field.type, parameter.hint)))
                 keywords.append(None if skipped is None else parameter.name)
             elif parameter.optional:
                 skipped = skipped or parameter
             else:
                 raise Failure("WRONG_ARGUMENTS", f"parameter `{parameter.name}` has no column")
         if left and self.signature.variadic is None:
-            raise Failure(
-                "WRONG_ARGUMENTS",
-                f"{len(schema)} columns came for {len(self.signature.parameters)} parameters",
-            )
+            raise Failure("WRONG_ARGUMENTS", f"{len(schema)} columns came for {len(self.signature.parameters)} parameters")
         if left and skipped is not None:
             raise self._left_out(skipped)
-        for field in left:
+        for field in left if self.signature.variadic is not None else ():
             changes.append((field.name, argument(field.name, field.type, self.signature.variadic)))
             keywords.append(None)
         return changes, keywords
 
     def _left_out(self, parameter: Parameter) -> Failure:
-        return Failure(
-            "WRONG_ARGUMENTS",
-            f"parameter `{parameter.name}` cannot be left out where columns after it are given",
-        )
+        return Failure("WRONG_ARGUMENTS", f"parameter `{parameter.name}` cannot be left out where columns after it are given")
 
     def _arguments(self, changes: list[tuple[str, Callable[[Any], Any]]]) -> Callable[[list[pa.Array]], list[Any]]:
         return lambda columns: [convert(change, column, name) for (name, change), column in zip(changes, columns, strict=True)]
 
-    def _scalar(
-        self,
-        changes: list[tuple[str, Callable[[Any], Any]]],
-        keywords: list[str | None],
-    ) -> Run:
-        arguments, function = self._arguments(changes), self.function
-        first_keyword = keywords.index(next(filter(None, keywords))) if any(keywords) else len(keywords)
-        names = keywords[first_keyword:]
+    def _call(self, keywords: list[str | None]) -> Callable[..., Any]:
+        """The function, called with all columns by position; those behind a parameter that is left out become keywords."""
+        names = [name for name in keywords if name is not None]
+        if not names:
+            return self.function
+        function, split = self.function, len(keywords) - len(names)
+        return lambda *values: function(*values[:split], **dict(zip(names, values[split:], strict=True)))
+
+    def _scalar(self, changes: list[tuple[str, Callable[[Any], Any]]], keywords: list[str | None]) -> Run:
+        arguments, function = self._arguments(changes), self._call(keywords)
 
         def run(columns: list[pa.Array], rows: int) -> pa.Array:
             values = arguments(columns)
             failure = None
             try:
-                result = function(
-                    *values[:first_keyword],
-                    **dict(zip(names, values[first_keyword:], strict=True)),
-                )
+                result = function(*values)
             except BaseException as error:
                 failure = raised(error)
             if failure is not None:  # outside the handler: the exception, and the batch in its frames, are gone by now
@@ -138,25 +103,14 @@ class Prepared:
 
         return run
 
-    def _row(
-        self,
-        changes: list[tuple[str, Callable[[Any], Any]]],
-        keywords: list[str | None],
-    ) -> Run:
-        arguments, function, write = (
-            self._arguments(changes),
-            self.function,
-            writer(self.returns.shape),
-        )
-        if any(keywords):
-            plain, names = function, list(keywords)
-            split = names.index(next(filter(None, names)))
-            function = lambda *row: plain(*row[:split], **dict(zip(names[split:], row[split:], strict=True)))  # noqa: E731
+    def _row(self, changes: list[tuple[str, Callable[[Any], Any]]], keywords: list[str | None]) -> Run:
+        arguments, function, write = self._arguments(changes), self._call(keywords), writer(self.returns.shape)
         kind = self.returns.type
 
         def run(columns: list[pa.Array], rows: int) -> pa.Array:
             values = arguments(columns)
-            failure, results = None, []
+            failure = None
+            results: list[Any] = []
             try:
                 # No loop of our own: `map` and `extend` cost less than a line of Python for each row, and what was
                 # computed before an exception stays in the list, so its length is the row that raised.
@@ -167,45 +121,27 @@ class Prepared:
                 raise failure
             if len(results) != rows:
                 told = "it ends loops, so its message and its traceback are lost; raise another exception"
-                raise Failure(
-                    "FUNCTION_RAISED",
-                    "",
-                    kind="StopIteration",
-                    traceback="StopIteration",
-                    row=len(results),
-                    hint=told,
-                )
+                raise Failure("FUNCTION_RAISED", "", kind="StopIteration", traceback="StopIteration", row=len(results), hint=told)
             if write is not None:
                 results = _written(write, results)
             try:
                 return self._nulls_allowed(build(results, kind))
             except Unfit as unfit:
-                raise Failure(
-                    "INVALID_DATA",
-                    unfit.reason,
-                    row=unfit.row,
-                    hint="return a value of the declared type, or None",
-                ) from None
+                raise Failure("INVALID_DATA", unfit.reason, row=unfit.row, hint="return a value of the declared type, or None") from None
 
         return run
 
     def _nulls_allowed(self, array: pa.Array) -> pa.Array:
         if array.null_count and self.schema is not None and not self.schema.field(0).nullable:
-            raise Failure(
-                "INVALID_DATA",
-                "the function returned a null, and its result is declared to have none",
-            )
+            raise Failure("INVALID_DATA", "the function returned a null, and its result is declared to have none")
         return array
 
     def open(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The stream of a batches function's results over a stream of batches."""
         hint = self.signature.parameters[0].hint
         if isinstance(hint.type, pa.Schema) and not schema.equals(hint.type):
-            wanted, given = (", ".join(f"{field.name}: {field.type}" for field in found) for found in (hint.type, schema))
-            raise Failure(
-                "ARGUMENT_TYPE",
-                f"the function takes batches of ({wanted}), and the source has ({given})",
-            )
+            wanted, found = (", ".join(f"{field.name}: {field.type}" for field in fields) for fields in (hint.type, schema))
+            raise Failure("ARGUMENT_TYPE", f"the function takes batches of ({wanted}), and the source has ({found})")
         change = frame(hint)
         if hint.container == "reader":
             given: Any = pa.RecordBatchReader.from_batches(schema, batches)
@@ -220,17 +156,9 @@ class Prepared:
         if hasattr(results, "__arrow_c_array__") or hasattr(results, "columns") or results is None or isinstance(results, (str, bytes, dict)):
             if results is None:
                 raise not_arrow(results)
-            raise Failure(
-                "NOT_ARROW",
-                f"the function returned {shown(results)}, and an iterator of batches is needed",
-                hint="write `yield batch`",
-            )
+            raise Failure("NOT_ARROW", f"the function returned {shown(results)}, and an iterator of batches is needed", hint="write `yield batch`")
         if not hasattr(results, "__iter__"):
-            raise Failure(
-                "NOT_ARROW",
-                f"the function returned {shown(results)}, and an iterator of batches is needed",
-                hint="write `yield batch`",
-            )
+            raise Failure("NOT_ARROW", f"the function returned {shown(results)}, and an iterator of batches is needed", hint="write `yield batch`")
         iterator = _guarded(lambda: iter(results))
         try:
             schema = self.schema
@@ -266,9 +194,5 @@ def _written(write: Callable[[Any], Any], results: list[Any]) -> list[Any]:
     try:
         plain.extend(map(write, results))
     except Exception as error:
-        raise Failure(
-            "INVALID_DATA",
-            f"the value does not have the declared shape: {error}",
-            row=len(plain),
-        ) from None
+        raise Failure("INVALID_DATA", f"the value does not have the declared shape: {error}", row=len(plain)) from None
     return plain

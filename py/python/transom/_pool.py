@@ -51,16 +51,9 @@ class Pool:
             seconds = deadline_seconds(deadline)
         except ValueError as error:
             raise InvalidArgument(str(error), code="BAD_OPTION") from None
-        for name, value in (
-            ("workers", workers),
-            ("window", window),
-            ("memory_limit", memory_limit),
-        ):
+        for name, value in (("workers", workers), ("window", window), ("memory_limit", memory_limit)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise InvalidArgument(
-                    f"{name} is {value!r}, and a whole number above 0 is needed",
-                    code="BAD_OPTION",
-                )
+                raise InvalidArgument(f"{name} is {value!r}, and a whole number above 0 is needed", code="BAD_OPTION")
         self._native = _native.Pool(
             workers=workers,
             python=os.fspath(python) if python is not None else sys.executable,
@@ -71,6 +64,7 @@ class Pool:
             deadline=seconds,
             window=window,
         )
+        self._named: dict[tuple[str, ...], _native.Function] = {}
         self._functions: weakref.WeakKeyDictionary[Any, _native.Function] = weakref.WeakKeyDictionary()
         self._last: tuple[dict[str, Any], dict[str, Any]] | None = None
         _open.add(self)
@@ -96,12 +90,7 @@ class Pool:
         return self._native.call(function, given)
 
     def map(
-        self,
-        f: Any,
-        source: Any,
-        columns: list[str] | tuple[str, ...] | str | None = None,
-        append: bool = False,
-        ordered: bool = True,
+        self, f: Any, source: Any, columns: list[str] | tuple[str, ...] | str | None = None, append: bool = False, ordered: bool = True
     ) -> _native.Batches:
         """Runs `f` over every batch of `source`, on all workers, and gives the results as an iterator of record batches.
 
@@ -126,9 +115,7 @@ class Pool:
         given = _sources.arguments((batch,))
         if isinstance(given, list):
             raise InvalidArgument(
-                f"a {_sources.shown(batch)} is not a record batch",
-                code="ARGUMENT_TYPE",
-                hint="share a record batch, a table or a data frame",
+                f"a {_sources.shown(batch)} is not a record batch", code="ARGUMENT_TYPE", hint="share a record batch, a table or a data frame"
             )
         return self._native.share(given)
 
@@ -155,7 +142,12 @@ class Pool:
 
     def _function(self, f: Any, frame: FrameType) -> _native.Function:
         if isinstance(f, str):
-            return _native.Function.python(f, _ship.import_path())
+            # What it stands for depends on these as well.
+            key = (f, os.getcwd(), *sys.path)
+            named = self._named.get(key)
+            if named is None:
+                named = self._named[key] = _native.Function.python(f, _ship.import_path())
+            return named
         try:
             known = self._functions.get(f)
         except TypeError:  # not hashable, or not weakly referable: made anew each time

@@ -31,10 +31,7 @@ def to_array(value: Any, rows: int, hint: Hint) -> pa.Array:
     """The column that a scalar function returned. Raises Failure where it is not one, or not as declared."""
     array = _array(value, hint.type)
     if hint.array_class is not None and not isinstance(array, hint.array_class):
-        raise Failure(
-            "WRONG_TYPE",
-            f"the function returned {array.type}, and its hint says pa.{hint.array_class.__name__}",
-        )
+        raise Failure("WRONG_TYPE", f"the function returned {array.type}, and its hint says pa.{hint.array_class.__name__}")
     if hint.type is not None and not array.type.equals(hint.type):
         raise Failure(
             "WRONG_TYPE",
@@ -44,10 +41,7 @@ def to_array(value: Any, rows: int, hint: Hint) -> pa.Array:
     try:
         array.validate()  # cheap: whether buffers are long enough; the host looks at the content
     except pa.ArrowException as error:
-        raise Failure(
-            "INVALID_DATA",
-            f"the function returned an array that does not hold together: {error}",
-        ) from None
+        raise Failure("INVALID_DATA", f"the function returned an array that does not hold together: {error}") from None
     if len(array) != rows:
         raise Failure(
             "WRONG_LENGTH",
@@ -79,20 +73,13 @@ def _array(value: Any, wanted: pa.DataType | None) -> pa.Array:
         if hasattr(value, "__arrow_c_stream__"):
             return _joined(pa.chunked_array(value))
     except Unfit as unfit:
-        raise Failure(
-            "INVALID_DATA",
-            f"the function returned {shown(value)}: {unfit.reason}",
-            row=unfit.row,
-        ) from None
+        raise Failure("INVALID_DATA", f"the function returned {shown(value)}: {unfit.reason}", row=unfit.row) from None
     except Failure:
         raise
     except Exception as error:
         to = "an Arrow array" if wanted is None else f"the declared type {wanted}"
         code = "NOT_ARROW" if wanted is None else "WRONG_TYPE"
-        raise Failure(
-            code,
-            f"the function returned {shown(value)}, which does not become {to}: {cap(str(error), _LIMIT)}",
-        ) from None
+        raise Failure(code, f"the function returned {shown(value)}, which does not become {to}: {cap(str(error), _LIMIT)}") from None
     raise not_arrow(value)
 
 
@@ -108,11 +95,7 @@ def not_arrow(value: Any) -> Failure:
         advice = 'return one value for each row, as an array; or write a row function (kind="row"), which returns one value a row'
     else:
         advice = "return a pyarrow, numpy, pandas or polars array, or anything with __arrow_c_array__"
-    return Failure(
-        "NOT_ARROW",
-        f"the function returned {shown(value)}, which is not Arrow data",
-        hint=advice,
-    )
+    return Failure("NOT_ARROW", f"the function returned {shown(value)}, which is not Arrow data", hint=advice)
 
 
 def _joined(value: Any) -> pa.Array:
@@ -126,19 +109,14 @@ def _joined(value: Any) -> pa.Array:
             return joined.chunk(0)
         if joined.num_chunks == 0:
             return pa.array([], type=value.type)
-        raise Failure(
-            "INVALID_DATA",
-            f"the function returned more than one {value.type} array can hold; return a large_{value.type}",
-        )
+        raise Failure("INVALID_DATA", f"the function returned more than one {value.type} array can hold; return a large_{value.type}")
     return joined
 
 
 def _from_numpy(value: Any, wanted: pa.DataType | None) -> pa.Array:
     if value.ndim != 1:
         raise Failure(
-            "NOT_ARROW",
-            f"the function returned a numpy array of {value.ndim} dimensions, and a column has one",
-            hint="return result.ravel()",
+            "NOT_ARROW", f"the function returned a numpy array of {value.ndim} dimensions, and a column has one", hint="return result.ravel()"
         )
     if value.dtype == object and wanted is not None:
         check(value.tolist(), wanted)
@@ -170,10 +148,7 @@ def _table(value: Any, schema: pa.Schema | None) -> list[pa.RecordBatch]:
             return table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
         if _library_class(value, "polars", "DataFrame"):
             table = value.to_arrow()
-            return _table(
-                table if schema is None else table.select(schema.names).cast(schema),
-                None,
-            )
+            return _table(table if schema is None else table.select(schema.names).cast(schema), None)
         if hasattr(value, "__arrow_c_array__"):
             return [pa.record_batch(value)]
         if hasattr(value, "__arrow_c_stream__"):
@@ -181,10 +156,7 @@ def _table(value: Any, schema: pa.Schema | None) -> list[pa.RecordBatch]:
     except Exception as error:
         to = "record batches" if schema is None else "the declared schema"
         code = "NOT_ARROW" if schema is None else "WRONG_TYPE"
-        raise Failure(
-            code,
-            f"the function yielded {shown(value)}, which does not become {to}: {cap(str(error), _LIMIT)}",
-        ) from None
+        raise Failure(code, f"the function yielded {shown(value)}, which does not become {to}: {cap(str(error), _LIMIT)}") from None
     raise Failure(
         "NOT_ARROW",
         f"the function yielded {described(value) if value is None else shown(value)}, which is not a record batch",
@@ -197,21 +169,12 @@ def _as_declared(batch: pa.RecordBatch, schema: pa.Schema | None) -> pa.RecordBa
     if schema is None or batch.schema.equals(schema, check_metadata=True):
         return batch
     if batch.schema.names != schema.names:
-        raise Failure(
-            "WRONG_TYPE",
-            f"the function yielded the columns {_names(batch.schema)}, and {_names(schema)} are declared",
-        )
+        raise Failure("WRONG_TYPE", f"the function yielded the columns {_names(batch.schema)}, and {_names(schema)} are declared")
     for column, have, want in zip(batch.columns, batch.schema, schema, strict=True):
         if not have.type.equals(want.type):
-            raise Failure(
-                "WRONG_TYPE",
-                f"the function yielded {have.type} in column `{have.name}`, and {want.type} is declared",
-            )
+            raise Failure("WRONG_TYPE", f"the function yielded {have.type} in column `{have.name}`, and {want.type} is declared")
         if column.null_count and not want.nullable:
-            raise Failure(
-                "INVALID_DATA",
-                f"the function yielded a null in column `{have.name}`, which is declared to have none",
-            )
+            raise Failure("INVALID_DATA", f"the function yielded a null in column `{have.name}`, which is declared to have none")
     if not schema.names:
         return batch
     return pa.RecordBatch.from_arrays(batch.columns, schema=schema)

@@ -39,10 +39,7 @@ class Scope(dict[str, Any]):
 
 
 def _closure(function: Any) -> dict[str, Any]:
-    code, cells = (
-        getattr(function, "__code__", None),
-        getattr(function, "__closure__", None),
-    )
+    code, cells = (getattr(function, "__code__", None), getattr(function, "__closure__", None))
     found = {}
     for name, cell in zip(code.co_freevars if code else (), cells or (), strict=False):
         try:

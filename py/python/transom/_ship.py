@@ -49,10 +49,7 @@ def import_path() -> list[str]:
 def reference(function: Any) -> str | None:
     """`module:name` where a worker that has the host's import path finds this very function; None where it must go by value."""
     plain = function.function if isinstance(function, Udf) else function
-    module, name = (
-        getattr(plain, "__module__", None),
-        getattr(plain, "__qualname__", None),
-    )
+    module, name = (getattr(plain, "__module__", None), getattr(plain, "__qualname__", None))
     if not isinstance(module, str) or not isinstance(name, str) or "<" in name:
         return None
     found: Any = sys.modules.get(module)

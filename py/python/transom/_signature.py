@@ -67,14 +67,7 @@ def name_of(function: Any) -> str:
 class _Analysis:
     """One function on its way to a signature; it knows the names for messages."""
 
-    def __init__(
-        self,
-        function: Any,
-        kind: str | None,
-        args: Any,
-        returns: Any,
-        frame: FrameType | None,
-    ) -> None:
+    def __init__(self, function: Any, kind: str | None, args: Any, returns: Any, frame: FrameType | None) -> None:
         self.function = function
         self.name = name_of(function)
         self.kind = self._kind(kind)
@@ -87,30 +80,19 @@ class _Analysis:
         self.args = self._args(args)
 
     def refuse(self, reason: str, hint: str | None = None) -> SignatureError:
-        return SignatureError(
-            f"`{self.name}`: {reason}",
-            code="FUNCTION_SIGNATURE",
-            function=self.name,
-            hint=hint,
-        )
+        return SignatureError(f"`{self.name}`: {reason}", code="FUNCTION_SIGNATURE", function=self.name, hint=hint)
 
     def _kind(self, kind: str | None) -> str | None:
         if kind is None or kind in KINDS:
             return kind
-        raise self.refuse(
-            f"there is no kind {kind!r}",
-            'kinds are "scalar" (arrays), "row" (one row\'s values) and "batches" (iterators)',
-        )
+        raise self.refuse(f"there is no kind {kind!r}", 'kinds are "scalar" (arrays), "row" (one row\'s values) and "batches" (iterators)')
 
     def _target(self) -> Callable[..., Any]:
         """What is called for each batch: the function itself, or `__call__` of a class or an instance."""
         function = self.function
         if isinstance(function, type):
             if not any("__call__" in vars(base) for base in function.__mro__):
-                raise self.refuse(
-                    "the class has no __call__",
-                    "give it `def __call__(self, …)`, which is called for every batch",
-                )
+                raise self.refuse("the class has no __call__", "give it `def __call__(self, …)`, which is called for every batch")
             needed = [p.name for p in _parameters_of(function) if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
             if needed:
                 raise self.refuse(
@@ -119,40 +101,25 @@ class _Analysis:
                 )
             return function.__call__
         if not callable(function):
-            raise self.refuse(
-                f"it is of type {type(function).__name__}, which cannot be called",
-                "pass a function, or a class with __call__",
-            )
+            raise self.refuse(f"it is of type {type(function).__name__}, which cannot be called", "pass a function, or a class with __call__")
         target = function if inspect.isroutine(function) or isinstance(function, functools.partial) else type(function).__call__
         if inspect.iscoroutinefunction(_innermost(target)) or inspect.isasyncgenfunction(_innermost(target)):
-            raise self.refuse(
-                "async functions cannot be used",
-                "write a plain function; workers run one batch at a time",
-            )
+            raise self.refuse("async functions cannot be used", "write a plain function; workers run one batch at a time")
         return target
 
     def _inspect(self) -> inspect.Signature:
         try:
             signature = inspect.signature(self.target)
         except (TypeError, ValueError) as error:
-            raise self.refuse(
-                f"its parameters cannot be read: {error}",
-                "wrap it in a function with hints",
-            ) from None
+            raise self.refuse(f"its parameters cannot be read: {error}", "wrap it in a function with hints") from None
         if self.target is not self.function:  # __call__ of a class or an instance: without self
             rest = list(signature.parameters.values())[1:]
             signature = signature.replace(parameters=rest)
         for parameter in signature.parameters.values():
             if parameter.kind is parameter.VAR_KEYWORD:
-                raise self.refuse(
-                    f"**{parameter.name} cannot be given columns",
-                    "name the parameters, or write *columns",
-                )
+                raise self.refuse(f"**{parameter.name} cannot be given columns", "name the parameters, or write *columns")
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-                raise self.refuse(
-                    f"the keyword-only parameter `{parameter.name}` has no default",
-                    "remove the * before it, or give it a default",
-                )
+                raise self.refuse(f"the keyword-only parameter `{parameter.name}` has no default", "remove the * before it, or give it a default")
         return signature
 
     def _evaluate(self, name: str, annotation: Any) -> Any:
@@ -163,8 +130,7 @@ class _Analysis:
             return typing.get_type_hints(carrier, self.scope.globals, self.scope, include_extras=True)["hint"]
         except Exception as error:
             raise self.refuse(
-                f"the hint `{show(annotation)}` of {_place(name)} cannot be read: {error}",
-                "check the names in it, and that they are imported",
+                f"the hint `{show(annotation)}` of {_place(name)} cannot be read: {error}", "check the names in it, and that they are imported"
             ) from None
 
     def _declaration(self, value: Any, where: str) -> pa.DataType | pa.Field | pa.Schema:
@@ -182,10 +148,7 @@ class _Analysis:
         except HintError as error:
             raise self.refuse(f"{where}: {error.reason}", error.advice) from None
         if hint.type is None:
-            raise self.refuse(
-                f"{where}: `{show(value)}` does not name an Arrow type",
-                'write a pa.DataType, or an alias such as "int64"',
-            )
+            raise self.refuse(f"{where}: `{show(value)}` does not name an Arrow type", 'write a pa.DataType, or an alias such as "int64"')
         return hint.type
 
     def _args(self, args: Any) -> dict[str, pa.DataType]:
@@ -198,20 +161,14 @@ class _Analysis:
             for name in args:
                 if name not in columns:
                     near = difflib.get_close_matches(str(name), columns, 1)
-                    raise self.refuse(
-                        f"args names `{name}`, which is no parameter",
-                        f"did you mean `{near[0]}`?" if near else None,
-                    )
+                    raise self.refuse(f"args names `{name}`, which is no parameter", f"did you mean `{near[0]}`?" if near else None)
             pairs = list(args.items())
         elif isinstance(args, (list, tuple)):
             if len(args) > len(columns):
                 raise self.refuse(f"args declares {len(args)} types, and there are {len(columns)} parameters")
             pairs = list(zip(columns, args, strict=False))
         else:
-            raise self.refuse(
-                f"args is a {type(args).__name__}",
-                "write a list of types, or a dict from parameter name to type",
-            )
+            raise self.refuse(f"args is a {type(args).__name__}", "write a list of types, or a dict from parameter name to type")
         declared = {}
         for name, value in pairs:
             if value is None:
@@ -259,26 +216,13 @@ class _Analysis:
             return "scalar"
         if values:
             return "row"
-        raise self.missing(
-            next(iter(self.signature.parameters), "return"),
-            'hints tell the kind; without them write kind="scalar" or kind="row"',
-        )
+        raise self.missing(next(iter(self.signature.parameters), "return"), 'hints tell the kind; without them write kind="scalar" or kind="row"')
 
     def missing(self, name: str, more: str | None = None) -> SignatureError:
-        return self.refuse(
-            f"{_place(name)} has no hint",
-            ADVICE if more is None else f"{more}; {ADVICE}",
-        )
+        return self.refuse(f"{_place(name)} has no hint", ADVICE if more is None else f"{more}; {ADVICE}")
 
 
-def analyse(
-    function: Any,
-    *,
-    kind: str | None = None,
-    args: Any = None,
-    returns: Any = None,
-    frame: FrameType | None = None,
-) -> Signature:
+def analyse(function: Any, *, kind: str | None = None, args: Any = None, returns: Any = None, frame: FrameType | None = None) -> Signature:
     """The signature of `function`; `frame` is where it is made one, whose local names string annotations may use.
 
     Raises SignatureError, naming the function, the parameter, the hint and what to write instead.
@@ -296,25 +240,14 @@ def analyse(
         if p.kind is p.VAR_POSITIONAL:
             variadic = hint
         else:
-            found.append(
-                Parameter(
-                    name,
-                    hint,
-                    p.default is not p.empty,
-                    p.kind is p.POSITIONAL_OR_KEYWORD,
-                )
-            )
+            found.append(Parameter(name, hint, p.default is not p.empty, p.kind is p.POSITIONAL_OR_KEYWORD))
     result = _result(work, chosen, given)
     _check_shape(work, chosen, found, variadic)
     declared = work.returns if isinstance(work.returns, (pa.Field, pa.Schema)) else None
     return Signature(work.name, chosen, tuple(found), variadic, result, declared)
 
 
-def _settings(
-    work: _Analysis,
-    columns: dict[str, inspect.Parameter],
-    hints: dict[str, Hint | None],
-) -> list[str]:
+def _settings(work: _Analysis, columns: dict[str, inspect.Parameter], hints: dict[str, Hint | None]) -> list[str]:
     """Parameters that are settings rather than columns, and keep their defaults.
 
     Those with a default and either no hint, or a hint of another sort than the parameters without one:
@@ -332,8 +265,10 @@ def _settings(
 
 
 def _sort(hint: Hint | None) -> str | None:
-    if hint is None or hint.container == "value":
-        return hint and hint.container
+    if hint is None:
+        return None
+    if hint.container == "value":
+        return "value"
     return "array" if hint.container in ARRAYS else "frame"
 
 
@@ -361,10 +296,7 @@ def _result(work: _Analysis, kind: str, hint: Hint | None) -> Hint:
         raise work.refuse(f"a {kind} function's result is declared by {wanted}, not by {_article(hint.type)}")
     hint = _as_kind(work, kind, "return", hint)
     if kind == "row" and hint.type is None:
-        raise work.refuse(
-            "a row function must say the type of its values",
-            'write a hint such as `-> int`, or returns="int64"',
-        )
+        raise work.refuse("a row function must say the type of its values", 'write a hint such as `-> int`, or returns="int64"')
     return hint
 
 
@@ -387,21 +319,12 @@ def _as_kind(work: _Analysis, kind: str, name: str, hint: Hint) -> Hint:
 def _check_shape(work: _Analysis, kind: str, parameters: list[Parameter], variadic: Hint | None) -> None:
     needed = [p for p in parameters if not p.optional]
     if kind == "batches" and (len(needed) > 1 or len(parameters) != 1 or variadic is not None):
-        raise work.refuse(
-            "a batches function takes one parameter, the iterator of batches",
-            "write def f(batches: Iterator[pa.RecordBatch])",
-        )
+        raise work.refuse("a batches function takes one parameter, the iterator of batches", "write def f(batches: Iterator[pa.RecordBatch])")
     if kind == "scalar" and not parameters and variadic is None:
-        raise work.refuse(
-            "a scalar function without parameters cannot know how many rows to give",
-            "give it a column",
-        )
+        raise work.refuse("a scalar function without parameters cannot know how many rows to give", "give it a column")
     generator = inspect.isgeneratorfunction(_innermost(work.target))
     if generator and kind != "batches":
-        raise work.refuse(
-            f"it yields, and a {kind} function returns",
-            "return the result, or take and give Iterator[pa.RecordBatch]",
-        )
+        raise work.refuse(f"it yields, and a {kind} function returns", "return the result, or take and give Iterator[pa.RecordBatch]")
 
 
 def _innermost(function: Any) -> Any:

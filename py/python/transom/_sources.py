@@ -40,17 +40,22 @@ def arguments(values: tuple[Any, ...]) -> pa.RecordBatch | list[pa.Array]:
     if len(values) == 1 and not _is_array(values[0]):
         batch = _batch(values[0])
         if batch is not None:
-            return batch
-    arrays = [_array(value, number) for number, value in enumerate(values)]
+            return _valid(batch, "the batch")
+    arrays = [_valid(_array(value, number), f"argument {number}") for number, value in enumerate(values)]
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         shown_lengths = ", ".join(str(len(array)) for array in arrays)
-        raise InvalidArgument(
-            f"the arrays differ in length: {shown_lengths}",
-            code="ARGUMENT_LENGTH",
-            hint="pass arrays of one length",
-        )
+        raise InvalidArgument(f"the arrays differ in length: {shown_lengths}", code="ARGUMENT_LENGTH", hint="pass arrays of one length")
     return arrays
+
+
+def _valid(value: Any, where: str) -> Any:
+    """A cheap look whether buffers are long enough: memory is about to be read by their lengths."""
+    try:
+        value.validate()
+    except pa.ArrowException as error:
+        raise InvalidArgument(f"{where} does not hold together: {error}", code="ARGUMENT_TYPE") from error
+    return value
 
 
 def _batch(value: Any) -> pa.RecordBatch | None:
@@ -84,9 +89,7 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
     joined = table.combine_chunks().to_batches()
     if len(joined) > 1:
         raise InvalidArgument(
-            "a column of this table is too large for one batch",
-            code="BAD_OPTION",
-            hint="use pool.map, which sends a table batch by batch",
+            "a column of this table is too large for one batch", code="BAD_OPTION", hint="use pool.map, which sends a table batch by batch"
         )
     return joined[0] if joined else pa.RecordBatch.from_pylist([], schema=table.schema)
 
@@ -107,20 +110,13 @@ def _array(value: Any, place: Any) -> pa.Array:
         if hasattr(value, "__arrow_c_stream__"):
             return _one_chunk(pa.chunked_array(value))
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InvalidArgument(
-            f"{where}, a {shown(value)}, is not Arrow data: {error}",
-            code="ARGUMENT_TYPE",
-        ) from error
+        raise InvalidArgument(f"{where}, a {shown(value)}, is not Arrow data: {error}", code="ARGUMENT_TYPE") from error
     hint = (
         "wrap it: pa.array(values)"
         if isinstance(value, (list, tuple, range))
         else "pass pyarrow, numpy, pandas or polars arrays, or one record batch"
     )
-    raise InvalidArgument(
-        f"{where} is a {shown(value)}, which is not Arrow data",
-        code="ARGUMENT_TYPE",
-        hint=hint,
-    )
+    raise InvalidArgument(f"{where} is a {shown(value)}, which is not Arrow data", code="ARGUMENT_TYPE", hint=hint)
 
 
 def _one_chunk(value: Any) -> pa.Array:
@@ -133,11 +129,7 @@ def _one_chunk(value: Any) -> pa.Array:
         if joined.num_chunks == 0:
             return pa.array([], type=value.type)
         if joined.num_chunks > 1:
-            raise InvalidArgument(
-                "a column is too large for one batch",
-                code="BAD_OPTION",
-                hint="use pool.map, which sends it batch by batch",
-            )
+            raise InvalidArgument("a column is too large for one batch", code="BAD_OPTION", hint="use pool.map, which sends it batch by batch")
         return joined.chunk(0)
     return joined
 
@@ -180,7 +172,7 @@ def _flattened(source: Iterable[Any]) -> Iterator[pa.RecordBatch]:
     """The record batches in what the user's iterable gives: batches, tables, data frames."""
     for item in source:
         if isinstance(item, pa.RecordBatch):
-            yield item
+            yield _valid(item, "a batch of the source")
         else:
             found = None if _is_array(item) or isinstance(item, (str, bytes, dict)) else _batch(item)
             if found is None:

@@ -28,13 +28,7 @@ class Udf(Generic[P, R]):
     #: How often a batch is tried again after its worker died.
     retries: int
 
-    def __init__(
-        self,
-        function: Any,
-        signature: Signature,
-        deadline: float | None = None,
-        retries: int = 0,
-    ) -> None:
+    def __init__(self, function: Any, signature: Signature, deadline: float | None = None, retries: int = 0) -> None:
         functools.update_wrapper(self, function, updated=())
         self.__name__ = signature.name
         self.function = function
@@ -87,12 +81,7 @@ def udf(
 ) -> Udf[P, R]: ...
 @overload
 def udf(
-    *,
-    kind: str | None = None,
-    returns: Any = None,
-    args: Any = None,
-    deadline: float | timedelta | None = None,
-    retries: int = 0,
+    *, kind: str | None = None, returns: Any = None, args: Any = None, deadline: float | timedelta | None = None, retries: int = 0
 ) -> Callable[[Callable[P, R]], Udf[P, R]]: ...
 def udf(
     function: Any = None,
@@ -124,25 +113,12 @@ def udf(
     return _make(function, frame, kind, returns, args, deadline, retries)
 
 
-def _make(
-    function: Any,
-    frame: FrameType | None,
-    kind: Any,
-    returns: Any,
-    args: Any,
-    deadline: Any,
-    retries: Any,
-) -> Udf[Any, Any]:
+def _make(function: Any, frame: FrameType | None, kind: Any, returns: Any, args: Any, deadline: Any, retries: Any) -> Udf[Any, Any]:
     if isinstance(function, Udf):
         function = function.function
     name = name_of(function)
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise SignatureError(
-            f"`{name}`: retries is {retries!r}",
-            code="FUNCTION_SIGNATURE",
-            function=name,
-            hint="write a number of times, such as 2",
-        )
+        raise SignatureError(f"`{name}`: retries is {retries!r}", code="FUNCTION_SIGNATURE", function=name, hint="write a number of times, such as 2")
     try:
         seconds = deadline_seconds(deadline)
     except ValueError as error:

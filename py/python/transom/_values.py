@@ -78,10 +78,7 @@ def build(values: list[Any], kind: pa.DataType) -> pa.Array:
     except Exception:
         raise _culprit(values, kind) from None
     if isinstance(built, pa.ChunkedArray):
-        raise Unfit(
-            None,
-            f"the values of this batch are more than a {kind} array can hold; declare large_{kind}, or send smaller batches",
-        )
+        raise Unfit(None, f"the values of this batch are more than a {kind} array can hold; declare large_{kind}, or send smaller batches")
     return built
 
 
@@ -171,7 +168,7 @@ def _not_whole(value: Any) -> str | None:
 
 
 def _too_fine(value: Any, unit: str) -> str | None:
-    if unit != "ns" and getattr(value, "nanosecond", 0):
+    if unit != "ns" and getattr(value, "nanosecond", None):
         return f"it has nanoseconds, and the unit is {unit}"
     micros = getattr(value, "microsecond", None)
     if micros is None:
@@ -202,19 +199,11 @@ def _check_parts(values: Sequence[Any], kind: pa.DataType) -> None:
         _inside(values, lambda v: v, kind.value_type)
     elif types.is_struct(kind):
         for field in kind:
-            _inside(
-                values,
-                lambda v, name=field.name: (v.get(name),) if isinstance(v, dict) else (),
-                field.type,
-            )
+            _inside(values, lambda v, name=field.name: (v.get(name),) if isinstance(v, dict) else (), field.type)
     elif types.is_map(kind):
         pairs = [v.items() if isinstance(v, dict) else v for v in values]
         for side, part in ((0, kind.key_type), (1, kind.item_type)):
-            _inside(
-                pairs,
-                lambda v, side=side: [pair[side] for pair in v if isinstance(pair, (tuple, list)) and len(pair) == 2],
-                part,
-            )
+            _inside(pairs, lambda v, side=side: [pair[side] for pair in v if isinstance(pair, (tuple, list)) and len(pair) == 2], part)
 
 
 def _inside(values: Sequence[Any], parts_of: Callable[[Any], Any], kind: pa.DataType) -> None:
@@ -227,8 +216,5 @@ def _inside(values: Sequence[Any], parts_of: Callable[[Any], Any], kind: pa.Data
     try:
         check(flat, kind)
     except Unfit as unfit:
-        row = next(
-            (r for r, end in enumerate(ends) if unfit.row is not None and end > unfit.row),
-            None,
-        )
+        row = next((r for r, end in enumerate(ends) if unfit.row is not None and end > unfit.row), None)
         raise Unfit(row, unfit.reason) from None

@@ -1,6 +1,5 @@
 //! CSV and TSV with a header line; the types are guessed from the first rows.
 
-use std::collections::HashSet;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +22,6 @@ pub(super) fn probe(path: &Path, format: Format, again: bool, infer_rows: Option
         let (head, stream) = head_of(path)?;
         (infer(path, format, whole_lines(&head), infer_rows)?, Some(stream))
     };
-    if let Some(field) = repeated(&schema) {
-        return Err(malformed(path, format, format!("two columns are named `{field}`")));
-    }
     Ok(Probe { schema: Arc::new(schema), inferred: true, stream })
 }
 
@@ -58,11 +54,6 @@ fn infer(path: &Path, format: Format, source: impl Read, infer_rows: Option<usiz
         _ => field.as_ref().clone(),
     });
     Ok(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn repeated(schema: &Schema) -> Option<&String> {
-    let mut seen = HashSet::new();
-    schema.fields().iter().map(|field| field.name()).find(|name| !seen.insert(*name))
 }
 
 pub(super) fn read(input: Input, plan: &Plan) -> Result<Batches> {

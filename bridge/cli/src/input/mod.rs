@@ -90,6 +90,7 @@ impl Inputs {
             let (format, length) = identify(&path, format)?;
             total = total.zip(length).map(|(sum, length)| sum + length);
             let probe = damage::caught(&path, format, || probe(&path, format, length.is_some(), infer_rows))?;
+            schema::check_names(&path, format, &probe.schema)?;
             parts.push(schema::Part { place: path.clone(), schema: probe.schema.clone(), inferred: probe.inferred, open: format == Format::Json });
             inputs.push(Input { path, format, schema: probe.schema, stream: probe.stream });
         }

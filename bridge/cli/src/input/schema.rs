@@ -1,5 +1,6 @@
 //! One schema for all inputs, and batches made to have it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use transom::{Code, Error, Result};
 
-use super::{shown, unreadable};
+use super::{Format, malformed, shown, unreadable};
 
 /// The schema of one input, for uniting.
 pub(super) struct Part {
@@ -45,6 +46,15 @@ pub(super) fn unite(parts: &[Part]) -> Result<SchemaRef> {
         }
     }
     Ok(Arc::new(Schema::new_with_metadata(fields, first.schema.metadata().clone())))
+}
+
+/// Refuses columns that share a name: everything after this finds columns by their names.
+pub(super) fn check_names(place: &Path, format: Format, schema: &Schema) -> Result<()> {
+    let mut seen = HashSet::new();
+    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
+        Some(field) => Err(malformed(place, format, format!("two columns are named `{}`", field.name())).with_hint("give one of them another name")),
+        None => Ok(()),
+    }
 }
 
 fn absent(column: &str, without: &Part, with: &Part) -> Error {

@@ -1,6 +1,6 @@
 //! What one buffer in shared memory is made from, and the loops that make it. They run at the speed of memory.
 
-use arrow_buffer::ArrowNativeType;
+use arrow_buffer::{ArrowNativeType, Buffer};
 
 /// The content of one buffer that has to be written.
 #[derive(Debug)]
@@ -60,6 +60,16 @@ pub(super) enum Source<'a> {
         views: &'a [u128],
         moved: Vec<Moved>,
     },
+    /// Views whose text is packed into one data buffer.
+    PackedViews {
+        views: &'a [u128],
+    },
+    /// That data buffer, of `len` bytes.
+    PackedText {
+        views: &'a [u128],
+        texts: &'a [Buffer],
+        len: usize,
+    },
 }
 
 /// Where a data buffer of a view array went.
@@ -91,7 +101,8 @@ impl Source<'_> {
             Source::RunEnds16 { ends, .. } => size_of_val(*ends),
             Source::RunEnds32 { ends, .. } => size_of_val(*ends),
             Source::RunEnds64 { ends, .. } => size_of_val(*ends),
-            Source::Views { views, .. } => size_of_val(*views),
+            Source::Views { views, .. } | Source::PackedViews { views } => size_of_val(*views),
+            Source::PackedText { len, .. } => *len,
         }
     }
 
@@ -116,7 +127,30 @@ impl Source<'_> {
             Source::RunEnds32 { ends, before, len } => map(ends, to, |end: i32| (end as usize).saturating_sub(*before).min(*len) as i32),
             Source::RunEnds64 { ends, before, len } => map(ends, to, |end: i64| (end as usize).saturating_sub(*before).min(*len) as i64),
             Source::Views { views, moved } => map(views, to, |view: u128| move_view(view, moved)),
+            Source::PackedViews { views } => {
+                let mut end = 0u32;
+                map(views, to, |view: u128| match target(view) {
+                    (_, _, len) if len <= INLINE => view,
+                    (_, _, len) => {
+                        let start = end;
+                        end = end.wrapping_add(len);
+                        view & u128::from(u64::MAX) | u128::from(start) << 96
+                    }
+                });
+            }
+            Source::PackedText { views, texts, .. } => pack(views, texts, to),
         }
+    }
+}
+
+/// Puts the text of the longer views side by side. They were checked to be there.
+fn pack(views: &[u128], texts: &[Buffer], mut to: &mut [u8]) {
+    for (buffer, offset, len) in views.iter().map(|&view| target(view)).filter(|&(_, _, len)| len > INLINE) {
+        let start = offset as usize;
+        let text = texts.get(buffer).and_then(|text| text.as_slice().get(start..start + len as usize));
+        let (Some(text), Some((place, rest))) = (text, to.split_at_mut_checked(len as usize)) else { return };
+        place.copy_from_slice(text);
+        to = rest;
     }
 }
 
@@ -133,7 +167,7 @@ fn move_view(view: u128, moved: &[Moved]) -> u128 {
     }
 }
 
-fn map<T: ArrowNativeType>(from: &[T], to: &mut [u8], change: impl Fn(T) -> T) {
+fn map<T: ArrowNativeType>(from: &[T], to: &mut [u8], mut change: impl FnMut(T) -> T) {
     for (to, &from) in values_mut::<T>(to).iter_mut().zip(from) {
         *to = change(from);
     }

@@ -3,6 +3,7 @@
 use arrow_array::{Array, RecordBatch};
 use arrow_data::ArrayData;
 
+use super::MAX_BUFFERS;
 use super::copy::Source;
 use super::descriptor::{Descriptor, check_rows};
 use super::ledger::{Direction, Ledger};
@@ -40,6 +41,10 @@ pub fn export(batch: &RecordBatch, space: &dyn Space, ledger: &Ledger, direction
         plan.array(field.data_type(), column, 0, batch.num_rows()).map_err(|stop| stop.in_column(index, field.name()))?;
     }
     let Plan { nodes, mut buffers, copies, size, tally, .. } = plan;
+    if buffers.len() > MAX_BUFFERS {
+        let message = format!("the batch has {} buffers, more than the {MAX_BUFFERS} that it may have", buffers.len());
+        return Err(Error::new(Code::BatchTooLarge, message).with_hint("pack the data buffers of its views"));
+    }
     let mut blocks = Vec::new();
     if size > 0 {
         let mut block = space.allocate(size)?;

@@ -56,7 +56,7 @@ fn import_checked(
         Importer { nodes: descriptor.nodes.iter(), buffers: Buffers::new(&descriptor.buffers, resolve, mode), checks: mode != Mode::Trusted };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (index, field) in schema.fields().iter().enumerate() {
-        let column = importer.child(field, Some(rows)).and_then(|column| refuse_nulls(field, &column, None).map(|()| column));
+        let column = importer.array(field.data_type(), Some(rows)).and_then(|column| refuse_nulls(field, &column, None).map(|()| column));
         columns.push(make_array(column.map_err(|fault| fault.inside(field.name()).in_column(index))?));
     }
     let (nodes, buffers) = (importer.nodes.len(), importer.buffers.left());
@@ -78,12 +78,8 @@ struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// The next array, which a parent calls by this field's name.
+    /// The next array, which its parent calls by this field's name.
     fn child(&mut self, field: &Field, len: Option<usize>) -> Checked<ArrayData> {
-        self.array(field.data_type(), len)
-    }
-
-    fn named(&mut self, field: &Field, len: Option<usize>) -> Checked<ArrayData> {
         self.array(field.data_type(), len).map_err(|fault| fault.inside(field.name()))
     }
 
@@ -111,7 +107,7 @@ impl Importer<'_> {
             DataType::FixedSizeList(item, size) => self.fixed_size_list(array, len, item, *size as usize, nulls.as_ref())?,
             DataType::Struct(fields) => {
                 let children = fields.iter().map(|field| {
-                    let child = self.named(field, Some(len))?;
+                    let child = self.child(field, Some(len))?;
                     if self.checks {
                         refuse_nulls(field, &child, nulls.as_ref()).map_err(|fault| fault.inside(field.name()))?;
                     }
@@ -208,7 +204,7 @@ impl Importer<'_> {
 
     fn list<O: validate::Offset>(&mut self, array: ArrayDataBuilder, len: usize, item: &Field) -> Checked<ArrayDataBuilder> {
         let offsets = self.offsets::<O>(len)?;
-        let child = self.named(item, None)?;
+        let child = self.child(item, None)?;
         validate::ends(offsets.typed_data::<O>(), child.len())?;
         if self.checks {
             validate::offsets(offsets.typed_data::<O>())?;
@@ -219,7 +215,7 @@ impl Importer<'_> {
 
     fn list_view<O: validate::Offset>(&mut self, array: ArrayDataBuilder, len: usize, item: &Field) -> Checked<ArrayDataBuilder> {
         let (offsets, sizes) = (self.structure::<O>(len, "offsets")?, self.structure::<O>(len, "sizes")?);
-        let child = self.named(item, None)?;
+        let child = self.child(item, None)?;
         if self.checks {
             validate::list_views(offsets.typed_data::<O>(), sizes.typed_data::<O>(), child.len())?;
             refuse_nulls(item, &child, None).map_err(|fault| fault.inside(item.name()))?;
@@ -236,7 +232,7 @@ impl Importer<'_> {
         nulls: Option<&NullBuffer>,
     ) -> Checked<ArrayDataBuilder> {
         let count = len.checked_mul(size).ok_or_else(|| Fault::descriptor(format!("{len} lists of {size} values are too many")))?;
-        let child = self.named(item, Some(count))?;
+        let child = self.child(item, Some(count))?;
         if self.checks && !item.is_nullable() && child.nulls().is_some() {
             let mask = nulls.map(|nulls| nulls.expand(size));
             refuse_nulls(item, &child, mask.as_ref()).map_err(|fault| fault.inside(item.name()))?;
@@ -251,7 +247,7 @@ impl Importer<'_> {
             UnionMode::Sparse => None,
         };
         let child_len = Some(len).filter(|_| mode == UnionMode::Sparse);
-        let children = fields.iter().map(|(_, field)| self.named(field, child_len)).collect::<Checked<Vec<_>>>()?;
+        let children = fields.iter().map(|(_, field)| self.child(field, child_len)).collect::<Checked<Vec<_>>>()?;
         if self.checks {
             let mut lens = [None; 128];
             for ((id, _), child) in fields.iter().zip(&children) {
@@ -292,7 +288,7 @@ impl Importer<'_> {
         if self.checks {
             validate::run_ends(end_type, &ends, first, len).map_err(|fault| fault.inside("run_ends"))?;
         }
-        let values = self.named(values, Some(count))?;
+        let values = self.child(values, Some(count))?;
         let ends = ArrayData::builder(end_type.clone()).len(count).add_buffer(ends);
         // SAFETY: `fixed` gave `count` aligned values of this type.
         let ends = unsafe { ends.build_unchecked() };

@@ -141,7 +141,8 @@ impl Tally {
     }
 
     fn total(&self) -> u64 {
-        self.copied.iter().sum()
+        // A worker's part of the sums is what it says, which may be anything.
+        self.copied.iter().fold(0, |sum, &bytes| sum.saturating_add(bytes))
     }
 }
 
@@ -167,7 +168,7 @@ impl CopyReport {
 
     /// Bytes that were copied, both ways. Padding between buffers is not counted.
     pub fn bytes_copied(&self) -> u64 {
-        self.input.total() + self.result.total()
+        self.input.total().saturating_add(self.result.total())
     }
 
     /// Bytes that crossed one way where they lay.

@@ -224,6 +224,14 @@ impl<'a> Plan<'a> {
             }
         }
         let used = used_by_views(views, texts.iter().map(|text| text.len()), |index| data.is_null(start + index))?;
+        let to_copy = texts.iter().zip(&used.moved).filter(|(text, _)| self.locate(text.as_slice()).is_none());
+        let to_copy: u64 = to_copy.map(|(_, moved)| moved.end.saturating_sub(u64::from(moved.start))).sum();
+        // A filter leaves views that point to a few rows of large buffers: packing those is cheaper than copying the ranges.
+        if let Some(len) = used.text.filter(|&text| 2 * u64::from(text) < to_copy) {
+            let len = len as usize;
+            self.rewritten(node, Source::PackedViews { views }, there.is_some())?;
+            return self.rewritten(node, Source::PackedText { views, texts, len }, false);
+        }
         match there {
             Some(extent) if used.as_they_are => self.shared(node, extent),
             None if len == 0 => self.absent(node),
@@ -287,27 +295,34 @@ struct UsedByViews {
     moved: Vec<Moved>,
     /// Whether the views can be sent without a change.
     as_they_are: bool,
+    /// The bytes of text that the views do not hold themselves, where they could be packed into one data buffer.
+    text: Option<u32>,
 }
 
 const UNUSED: Moved = Moved { index: 0, start: u32::MAX, end: 0 };
 
 fn used_by_views(views: &[u128], lens: impl Iterator<Item = usize>, is_null: impl Fn(usize) -> bool) -> Step<UsedByViews> {
     let lens: Vec<u64> = lens.map(|len| len as u64).collect();
-    let (mut moved, mut as_they_are) = match ranges_of_views(views, &lens) {
-        Some(moved) => (moved, true),
-        None => careful_ranges_of_views(views, &lens, is_null)?,
+    let (mut moved, mut as_they_are, text) = match ranges_of_views(views, &lens) {
+        Some((moved, bytes)) => (moved, true, u32::try_from(bytes).ok()),
+        None => {
+            let (moved, as_they_are) = careful_ranges_of_views(views, &lens, is_null)?;
+            (moved, as_they_are, None)
+        }
     };
     let used = moved.iter_mut().enumerate().filter(|(_, used)| used.end > 0);
     for (next, (buffer, used)) in used.enumerate() {
         used.index = next as u32;
         as_they_are &= used.start == 0 && next == buffer;
     }
-    Ok(UsedByViews { moved, as_they_are })
+    Ok(UsedByViews { moved, as_they_are, text })
 }
 
-/// The ranges in use, where every view points into a data buffer. Neighbours mostly share one, so its range is kept at hand.
-fn ranges_of_views(views: &[u128], lens: &[u64]) -> Option<Vec<Moved>> {
+/// The ranges in use and the bytes of text, where every view points into a data buffer. Neighbours mostly share one, so its range is kept at
+/// hand.
+fn ranges_of_views(views: &[u128], lens: &[u64]) -> Option<(Vec<Moved>, u64)> {
     let mut moved = vec![UNUSED; lens.len()];
+    let mut bytes = 0;
     let (mut at, mut range, mut limit) = (usize::MAX, UNUSED, u64::MAX);
     for &view in views {
         let (buffer, offset, len) = target(view);
@@ -325,11 +340,12 @@ fn ranges_of_views(views: &[u128], lens: &[u64]) -> Option<Vec<Moved>> {
         }
         range.start = range.start.min(offset);
         range.end = range.end.max(u64::from(offset) + u64::from(len));
+        bytes += u64::from(len);
     }
     if let Some(left) = moved.get_mut(at) {
         *left = range;
     }
-    (range.end <= limit).then_some(moved)
+    (range.end <= limit).then_some((moved, bytes))
 }
 
 /// The same where some view points nowhere. Others may leave anything in the views of null slots; the copy has an empty view there.

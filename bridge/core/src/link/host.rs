@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::MAX_PACKET;
 use super::keep::{Keep, within};
 use super::message::{Ready, RemoteError, ToHost, ToWorker};
-use super::result::{Lent, RawResult, ResultLease, ResultMemory};
+use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
 use super::socket::{Packet, Socket};
 use super::wire::violation;
 use crate::exchange::{self, Descriptor, Ledger};
@@ -45,7 +45,7 @@ struct State {
     known: HashSet<u32>,
     granted: HashMap<u32, Arc<Segment>>,
     /// Segments that the worker writes and that are sealed against others. Shared with the results that may lie in them.
-    owned: Arc<Vec<Arc<Segment>>>,
+    owned: Owned,
     schemas_sent: Vec<SchemaRef>,
     schemas_received: HashMap<u32, SchemaRef>,
     leases: HashMap<u64, Lease>,
@@ -54,6 +54,8 @@ struct State {
     /// Segments that the worker is to forget when nothing lent lies in them any more.
     leaving: Vec<u32>,
     forgotten: Vec<u32>,
+    /// It was asked to trim and has said nothing since.
+    trimmed: bool,
     strays: u64,
     /// Why the link is no use any more.
     failure: Option<Error>,
@@ -220,6 +222,14 @@ impl HostLink {
         self.state().failure.take()
     }
 
+    /// Asks the worker to give up what it does not use, unless it has not even answered since it was last asked.
+    pub(crate) fn trim(&self) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.trimmed, true) {
+            state.post(self, ToWorker::Trim.encode(), None);
+        }
+    }
+
     /// Whether packets wait for room in the socket.
     pub(crate) fn wants_room(&self) -> bool {
         !self.state().backlog.is_empty()
@@ -252,6 +262,7 @@ impl HostLink {
                 Packet::Closed => return Ok((!std::mem::replace(&mut self.state().hung_up, true)).then_some(Incoming::HungUp)),
                 Packet::Data(_, Some(_)) => return Err(violation("a worker sent a descriptor: only hosts make segments")),
                 Packet::Data(bytes, None) => {
+                    self.state().trimmed = false;
                     if let Some(incoming) = self.take_in(ToHost::decode(&bytes)?)? {
                         return Ok(Some(incoming));
                     }
@@ -351,7 +362,7 @@ impl HostLink {
 
     /// What a result may read: its schema, its worker's own segments, and what of the memory that the worker was lent it names. That memory stays
     /// the lender's, and must be held from this moment: the worker's release of it may be the very next message.
-    fn readable(&self, schema: u32, descriptor: Option<&Descriptor>) -> Result<(SchemaRef, Arc<Vec<Arc<Segment>>>, Vec<Lent>)> {
+    fn readable(&self, schema: u32, descriptor: Option<&Descriptor>) -> Result<(SchemaRef, Owned, Vec<Lent>)> {
         let state = self.state();
         let schema = state.schemas_received.get(&schema).cloned().ok_or_else(|| violation("a result bears an unknown schema"))?;
         let owned = state.owned.clone();

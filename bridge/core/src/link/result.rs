@@ -48,9 +48,12 @@ pub struct RawResult {
 /// The memory that a result may name: its worker's own segments, and what that worker was lent.
 pub(super) struct ResultMemory {
     pub(super) lease: Arc<ResultLease>,
-    pub(super) owned: Arc<Vec<Arc<Segment>>>,
+    pub(super) owned: Owned,
     pub(super) lent: Vec<Lent>,
 }
+
+/// The segments that a worker writes, as they were at one moment.
+pub(super) type Owned = Arc<Vec<Arc<Segment>>>;
 
 /// A piece of memory that the worker was lent, and what keeps it.
 pub(super) type Lent = (Extent, Arc<Segment>, Arc<Keep>);

@@ -238,7 +238,12 @@ impl WorkerLink {
         let keep = Keep::of_export(&batch, self, export.blocks, &export.extents);
         let result = self.state().keep(keep);
         let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, descriptor: bytes });
-        sent.inspect_err(|_| _ = self.state().results.remove(&result))?;
+        if sent.is_err() {
+            let unsent = self.state().results.remove(&result);
+            // Out of the lock: it may be the last to hold an input, whose release needs the books.
+            drop(unsent);
+        }
+        sent?;
         if self.state().answering { Ok(()) } else { self.end_answer() }
     }
 

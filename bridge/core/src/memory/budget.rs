@@ -79,7 +79,6 @@ impl Budget {
 
 impl Reservation {
     /// The number of bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a reservation is never empty")]
     pub fn len(&self) -> usize {
         self.len
     }

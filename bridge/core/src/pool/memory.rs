@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 
 use crate::failure::{Code, Error, Result};
-use crate::link::{HostLink, ToWorker};
+use crate::link::HostLink;
 use crate::memory::{Budget, Role, Segment, Segments, Source};
 
 const PAGE: usize = 4096;
@@ -62,8 +62,7 @@ impl Memory {
     /// Asks every worker to give up what it does not use.
     pub(super) fn trim(&self) {
         let links: Vec<Arc<HostLink>> = self.links().iter().filter_map(Weak::upgrade).collect();
-        // A worker that cannot be told has other troubles, of which its supervisor hears.
-        links.iter().for_each(|link| _ = link.send(&ToWorker::Trim));
+        links.iter().for_each(|link| link.trim());
     }
 
     /// Who holds shared memory now, for the error that says there is no more.

@@ -1,16 +1,19 @@
 # Run by the host as `python -c`: it finds out what the interpreter lacks before anything else can fail less clearly.
-import os, sys
+import os
+import sys
+
 
 def give_up(status, error):
     sys.stderr.write(f"{type(error).__name__}: {error}\n")
     sys.stderr.flush()
     os._exit(status)
 
+
 # `python -c` puts the working directory first on the path, where a file of the user's may bear the name of a library.
 if sys.path and sys.path[0] == "":
     sys.path.append(sys.path.pop(0))
 try:
-    import pyarrow
+    import pyarrow  # noqa: F401
 except ImportError as error:
     give_up(81, error)
 try:

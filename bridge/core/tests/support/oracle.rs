@@ -78,11 +78,14 @@ fn list_views<O: OffsetSizeTrait>(array: &GenericListViewArray<O>) -> usize {
     part(array.values(), (first, end))
 }
 
+/// Views take the ranges of their data buffers that they use, or where that is less than half as much the text alone.
 fn views(views: &[u128], buffers: usize) -> usize {
+    let long = || views.iter().filter(|&&view| view as u32 > 12);
     let used = |buffer: usize| {
-        let long = views.iter().filter(|&&view| view as u32 > 12 && (view >> 64) as u32 as usize == buffer);
-        let first = long.clone().map(|view| (view >> 96) as usize).min().unwrap_or(0);
-        long.map(|view| (view >> 96) as usize + *view as u32 as usize).max().unwrap_or(first) - first
+        let here = long().filter(|&&view| (view >> 64) as u32 as usize == buffer);
+        let first = here.clone().map(|view| (view >> 96) as usize).min().unwrap_or(0);
+        here.map(|view| (view >> 96) as usize + *view as u32 as usize).max().unwrap_or(first) - first
     };
-    16 * views.len() + (0..buffers).map(used).sum::<usize>()
+    let (ranges, text) = ((0..buffers).map(used).sum::<usize>(), long().map(|&view| view as u32 as usize).sum::<usize>());
+    16 * views.len() + if 2 * text < ranges { text } else { ranges }
 }
