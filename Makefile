@@ -10,7 +10,7 @@ CARGO := cargo
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup demo test test-rust test-python lint format bench docs clean tools
+.PHONY: help setup wheel demo test test-rust test-python lint format bench docs clean tools
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,10 +28,13 @@ $(VENV)/.locked: py/requirements-dev.txt | tools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement py/requirements-dev.txt
 	touch $@
 
-# Cargo knows by itself what is to be built.
+# One call for both, so that each library is compiled once. Cargo knows by itself what is to be built.
 setup: $(VENV)/.locked ## Makes .venv with the package, and target/release/transom
-	$(CARGO) build --release --locked --package transom-cli
-	cd py && ../$(BIN)/maturin develop --release --locked --quiet
+	PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py
+	$(BIN)/python py/develop.py target/release/lib_native.so
+
+wheel: $(VENV)/.locked ## Builds the Python package for others, into target/wheels
+	cd py && ../$(BIN)/maturin build --release --locked
 
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
@@ -43,6 +46,7 @@ test-rust: $(VENV)/.locked
 
 test-python: setup
 	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q benches/tests
 
 lint: $(VENV)/.locked ## Checks formatting and lints
 	$(CARGO) fmt --all --check

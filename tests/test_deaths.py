@@ -48,7 +48,7 @@ def test_a_crash_in_native_code_has_its_stack(pool: transom.Pool) -> None:
     error = dies(pool, f, name="WORKER_SIGNALLED")
     assert "SIGSEGV" in str(error)
     assert "in f" in error.remote_traceback
-    assert "test_errors.py" in error.remote_traceback
+    assert "test_deaths.py" in error.remote_traceback
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT, signal.SIGTERM])
