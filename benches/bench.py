@@ -237,7 +237,7 @@ def about(options: argparse.Namespace, busy: float) -> dict[str, Any]:
         "window": WINDOW,
         "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
+        "kernel": ".".join(platform.release().split(".")[:2]),
         "python": platform.python_version(),
         "pyarrow": version("pyarrow"),
         "busy_before": busy,
