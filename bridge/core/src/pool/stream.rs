@@ -52,7 +52,8 @@ pub(super) fn open(
         flow.done |= item.is_err();
         Some((item, flow))
     });
-    results.boxed()
+    // Asked again after its end, an unfolded stream panics; a fused one says again that it has ended.
+    results.fuse().boxed()
 }
 
 struct Flow {
