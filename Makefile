@@ -10,7 +10,7 @@ CARGO := cargo
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup wheel demo test test-rust test-python lint format bench docs clean tools
+.PHONY: help setup wheel demo test test-rust test-python check-sanitizers lint format bench docs clean tools
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,6 +47,11 @@ test-rust: $(VENV)/.locked
 test-python: setup
 	$(BIN)/python -m pytest -q tests
 	$(BIN)/python -m pytest -q benches/tests
+
+# RUSTC_BOOTSTRAP lets a stable compiler take the flag; naming the target keeps it away from build scripts and macros.
+check-sanitizers: tools ## Runs the Rust tests under AddressSanitizer and LeakSanitizer, in a build of their own
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --locked --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/sanitizer \
+		--package transom --package transom-tests --lib --bins --tests
 
 lint: $(VENV)/.locked ## Checks formatting and lints
 	$(CARGO) fmt --all --check
