@@ -448,64 +448,64 @@ const char *transom_version(void);
  * `error` is NULL or may be written.
  */
 int32_t transom_init(uint32_t abi_version,
-                     struct transom_error_t **error);
+                     transom_error_t **error);
 
 /** Frees an error, and with it the texts that were got from it. NULL, and an error that was freed before, do nothing. */
-void transom_error_free(struct transom_error_t *error);
+void transom_error_free(transom_error_t *error);
 
 /** The error's code, such as 2104 (`TRANSOM_CODE_WORKER_SIGNALLED`); 0 for NULL and for what is not an error. */
-int32_t transom_error_code(const struct transom_error_t *error);
+int32_t transom_error_code(const transom_error_t *error);
 
 /**
  * The code as people see it, such as "TRN-2104". This and all texts of an error are borrowed: valid until the error is freed. A text that the
  * error does not have is NULL.
  */
-const char *transom_error_id(const struct transom_error_t *error);
+const char *transom_error_id(const transom_error_t *error);
 
 /** The code's name, such as "WORKER_SIGNALLED". */
-const char *transom_error_name(const struct transom_error_t *error);
+const char *transom_error_name(const transom_error_t *error);
 
 /** One sentence: what happened, without the place. */
-const char *transom_error_message(const struct transom_error_t *error);
+const char *transom_error_message(const transom_error_t *error);
 
 /** The whole story: what happened, where, and what to do, in several lines. */
-const char *transom_error_text(const struct transom_error_t *error);
+const char *transom_error_text(const transom_error_t *error);
 
 /** The name of the function concerned. */
-const char *transom_error_function(const struct transom_error_t *error);
+const char *transom_error_function(const transom_error_t *error);
 
 /** The batch concerned, counted from 0 in its stream; -1 where there is none. */
-int64_t transom_error_batch(const struct transom_error_t *error);
+int64_t transom_error_batch(const transom_error_t *error);
 
 /** The first row concerned, counted from 0 in the stream; -1 where there is none. */
-int64_t transom_error_first_row(const struct transom_error_t *error);
+int64_t transom_error_first_row(const transom_error_t *error);
 
 /** How many rows are concerned, from the first on; 0 where there is none. */
-uint64_t transom_error_row_count(const struct transom_error_t *error);
+uint64_t transom_error_row_count(const transom_error_t *error);
 
 /** The worker concerned, in words: language, number, process, age. */
-const char *transom_error_worker(const struct transom_error_t *error);
+const char *transom_error_worker(const transom_error_t *error);
 
 /** The type of the exception that the function raised, such as "ValueError". */
-const char *transom_error_remote_kind(const struct transom_error_t *error);
+const char *transom_error_remote_kind(const transom_error_t *error);
 
 /** That exception's message. */
-const char *transom_error_remote_message(const struct transom_error_t *error);
+const char *transom_error_remote_message(const transom_error_t *error);
 
 /** That exception's traceback. */
-const char *transom_error_remote_traceback(const struct transom_error_t *error);
+const char *transom_error_remote_traceback(const transom_error_t *error);
 
 /** How many lines of the worker's output the error has. */
-size_t transom_error_output_count(const struct transom_error_t *error);
+size_t transom_error_output_count(const transom_error_t *error);
 
 /** One of the last lines that the worker printed; NULL where there is none with this number. */
-const char *transom_error_output_line(const struct transom_error_t *error, size_t line);
+const char *transom_error_output_line(const transom_error_t *error, size_t line);
 
 /** The stack that the worker wrote when it died. */
-const char *transom_error_stack(const struct transom_error_t *error);
+const char *transom_error_stack(const transom_error_t *error);
 
 /** What to do next. */
-const char *transom_error_hint(const struct transom_error_t *error);
+const char *transom_error_hint(const transom_error_t *error);
 
 /**
  * Makes settings, with the default of each. To be freed with `transom_options_free`; a pool that was opened with them does not need them any
@@ -514,11 +514,11 @@ const char *transom_error_hint(const struct transom_error_t *error);
  * The caller promises:
  * `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_options_new(struct transom_options_t **out,
-                            struct transom_error_t **error);
+int32_t transom_options_new(transom_options_t **out,
+                            transom_error_t **error);
 
 /** Frees settings. NULL, and settings that were freed before, do nothing. */
-void transom_options_free(struct transom_options_t *options);
+void transom_options_free(transom_options_t *options);
 
 /**
  * How many workers there are for each language; by default one for each core.
@@ -526,7 +526,7 @@ void transom_options_free(struct transom_options_t *options);
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_options_set_workers(struct transom_options_t *options, size_t workers, struct transom_error_t **error);
+int32_t transom_options_set_workers(transom_options_t *options, size_t workers, transom_error_t **error);
 
 /**
  * The Python interpreter of the workers, such as a virtual environment's `bin/python`; by default `python3` of the path.
@@ -534,7 +534,7 @@ int32_t transom_options_set_workers(struct transom_options_t *options, size_t wo
  * The caller promises:
  * `interpreter` is a C string; `error` is NULL or may be written.
  */
-int32_t transom_options_set_python(struct transom_options_t *options, const char *interpreter, struct transom_error_t **error);
+int32_t transom_options_set_python(transom_options_t *options, const char *interpreter, transom_error_t **error);
 
 /**
  * The program that runs functions of shared libraries, or a worker program of one's own; by default what `TRANSOM_NATIVE_WORKER` names, or else the
@@ -543,9 +543,9 @@ int32_t transom_options_set_python(struct transom_options_t *options, const char
  * The caller promises:
  * `program` is a C string; `error` is NULL or may be written.
  */
-int32_t transom_options_set_native_worker(struct transom_options_t *options,
+int32_t transom_options_set_native_worker(transom_options_t *options,
                                           const char *program,
-                                          struct transom_error_t **error);
+                                          transom_error_t **error);
 
 /**
  * The `java` program of JVM workers; by default that of `JAVA_HOME`, or else of the path.
@@ -553,7 +553,7 @@ int32_t transom_options_set_native_worker(struct transom_options_t *options,
  * The caller promises:
  * `program` is a C string; `error` is NULL or may be written.
  */
-int32_t transom_options_set_java(struct transom_options_t *options, const char *program, struct transom_error_t **error);
+int32_t transom_options_set_java(transom_options_t *options, const char *program, transom_error_t **error);
 
 /**
  * The class path of JVM workers, entries parted by colons: transom-java and arrow-java must be on it. By default `TRANSOM_JAVA_CLASS_PATH`.
@@ -561,7 +561,7 @@ int32_t transom_options_set_java(struct transom_options_t *options, const char *
  * The caller promises:
  * `class_path` is a C string; `error` is NULL or may be written.
  */
-int32_t transom_options_set_java_class_path(struct transom_options_t *options, const char *class_path, struct transom_error_t **error);
+int32_t transom_options_set_java_class_path(transom_options_t *options, const char *class_path, transom_error_t **error);
 
 /**
  * Options of JVM workers, such as "-Xmx1g"; `count` of them.
@@ -569,10 +569,10 @@ int32_t transom_options_set_java_class_path(struct transom_options_t *options, c
  * The caller promises:
  * `java_options` points to as many C strings; `error` is NULL or may be written.
  */
-int32_t transom_options_set_java_options(struct transom_options_t *options,
+int32_t transom_options_set_java_options(transom_options_t *options,
                                          const char *const *java_options,
                                          size_t count,
-                                         struct transom_error_t **error);
+                                         transom_error_t **error);
 
 /**
  * The languages, `TRANSOM_LANGUAGE_*` added up, whose workers start with the pool; those of others start with the first function of theirs. By default
@@ -581,9 +581,9 @@ int32_t transom_options_set_java_options(struct transom_options_t *options,
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_options_set_prestart(struct transom_options_t *options,
+int32_t transom_options_set_prestart(transom_options_t *options,
                                      uint32_t languages,
-                                     struct transom_error_t **error);
+                                     transom_error_t **error);
 
 /**
  * An environment variable for the workers, besides those of this process. May be called for several.
@@ -591,7 +591,7 @@ int32_t transom_options_set_prestart(struct transom_options_t *options,
  * The caller promises:
  * `name` and `value` are C strings; `error` is NULL or may be written.
  */
-int32_t transom_options_set_env(struct transom_options_t *options, const char *name, const char *value, struct transom_error_t **error);
+int32_t transom_options_set_env(transom_options_t *options, const char *name, const char *value, transom_error_t **error);
 
 /**
  * The working directory of the workers; by default that of this process.
@@ -599,7 +599,7 @@ int32_t transom_options_set_env(struct transom_options_t *options, const char *n
  * The caller promises:
  * `directory` is a C string; `error` is NULL or may be written.
  */
-int32_t transom_options_set_directory(struct transom_options_t *options, const char *directory, struct transom_error_t **error);
+int32_t transom_options_set_directory(transom_options_t *options, const char *directory, transom_error_t **error);
 
 /**
  * The most bytes of shared memory, arguments and results together; by default half of what the machine or the control group has left.
@@ -607,7 +607,7 @@ int32_t transom_options_set_directory(struct transom_options_t *options, const c
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_options_set_memory_limit(struct transom_options_t *options, uint64_t bytes, struct transom_error_t **error);
+int32_t transom_options_set_memory_limit(transom_options_t *options, uint64_t bytes, transom_error_t **error);
 
 /**
  * How far workers are believed: a `TRANSOM_MODE_*`; by default `TRANSOM_MODE_GUARDED`.
@@ -615,7 +615,7 @@ int32_t transom_options_set_memory_limit(struct transom_options_t *options, uint
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_options_set_mode(struct transom_options_t *options, int32_t mode, struct transom_error_t **error);
+int32_t transom_options_set_mode(transom_options_t *options, int32_t mode, transom_error_t **error);
 
 /**
  * How many batches a worker may have at a time: one that it works on, the others ready; 2 by default.
@@ -623,7 +623,7 @@ int32_t transom_options_set_mode(struct transom_options_t *options, int32_t mode
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_options_set_window(struct transom_options_t *options, size_t batches, struct transom_error_t **error);
+int32_t transom_options_set_window(transom_options_t *options, size_t batches, transom_error_t **error);
 
 /**
  * The longest that a function may take for one batch before its worker is ended, in milliseconds; none by default. A function's own comes first.
@@ -631,9 +631,9 @@ int32_t transom_options_set_window(struct transom_options_t *options, size_t bat
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_options_set_deadline_ms(struct transom_options_t *options,
+int32_t transom_options_set_deadline_ms(transom_options_t *options,
                                         uint64_t deadline_ms,
-                                        struct transom_error_t **error);
+                                        transom_error_t **error);
 
 /**
  * Who is told what happens in pools that are opened with these settings: progress, what workers print, deaths. NULL for nobody, as by default.
@@ -642,10 +642,10 @@ int32_t transom_options_set_deadline_ms(struct transom_options_t *options,
  * The caller promises:
  * `listener` may be called with `user_data` from any thread until the pools are closed; `error` is NULL or may be written.
  */
-int32_t transom_options_set_events(struct transom_options_t *options,
+int32_t transom_options_set_events(transom_options_t *options,
                                    transom_event_fn listener,
                                    void *user_data,
-                                   struct transom_error_t **error);
+                                   transom_error_t **error);
 
 /**
  * A Python function by reference: "path/file.py:name" or "package.module:name". To be freed with `transom_function_free`; calls that are under way
@@ -655,8 +655,8 @@ int32_t transom_options_set_events(struct transom_options_t *options,
  * `reference` is a C string; `out` may be written; `error` is NULL or may be written.
  */
 int32_t transom_function_python(const char *reference,
-                                struct transom_function_t **out,
-                                struct transom_error_t **error);
+                                transom_function_t **out,
+                                transom_error_t **error);
 
 /**
  * A function of a shared library, by the library's path and the name in its table. In a worker program of one's own, only the name counts.
@@ -664,7 +664,7 @@ int32_t transom_function_python(const char *reference,
  * The caller promises:
  * `library` and `name` are C strings; `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_function_native(const char *library, const char *name, struct transom_function_t **out, struct transom_error_t **error);
+int32_t transom_function_native(const char *library, const char *name, transom_function_t **out, transom_error_t **error);
 
 /**
  * A function for JVM workers by its class, such as "com.acme.Discount", or by the name of a service that a jar offers; its jars are its import path.
@@ -673,8 +673,8 @@ int32_t transom_function_native(const char *library, const char *name, struct tr
  * `class_name` is a C string; `out` may be written; `error` is NULL or may be written.
  */
 int32_t transom_function_java(const char *class_name,
-                              struct transom_function_t **out,
-                              struct transom_error_t **error);
+                              transom_function_t **out,
+                              transom_error_t **error);
 
 /**
  * Folders in which a worker looks for Python modules, besides its interpreter's own, or jars for a JVM function; `count` of them.
@@ -682,10 +682,10 @@ int32_t transom_function_java(const char *class_name,
  * The caller promises:
  * `paths` points to as many C strings; `error` is NULL or may be written.
  */
-int32_t transom_function_set_import_path(struct transom_function_t *function,
+int32_t transom_function_set_import_path(transom_function_t *function,
                                          const char *const *paths,
                                          size_t count,
-                                         struct transom_error_t **error);
+                                         transom_error_t **error);
 
 /**
  * The longest that one batch may take before its worker is ended, in milliseconds; overrules the pool's.
@@ -693,7 +693,7 @@ int32_t transom_function_set_import_path(struct transom_function_t *function,
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_function_set_deadline_ms(struct transom_function_t *function, uint64_t deadline_ms, struct transom_error_t **error);
+int32_t transom_function_set_deadline_ms(transom_function_t *function, uint64_t deadline_ms, transom_error_t **error);
 
 /**
  * How often a batch is tried again after its worker died. Only for functions that may run twice on the same rows; 0 by default.
@@ -701,10 +701,10 @@ int32_t transom_function_set_deadline_ms(struct transom_function_t *function, ui
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_function_set_retries(struct transom_function_t *function, uint32_t retries, struct transom_error_t **error);
+int32_t transom_function_set_retries(transom_function_t *function, uint32_t retries, transom_error_t **error);
 
 /** Frees a function. NULL, and a function that was freed before, do nothing. */
-void transom_function_free(struct transom_function_t *function);
+void transom_function_free(transom_function_t *function);
 
 /**
  * Opens a pool. `options` may be NULL: all defaults. Its workers start in the background; the first call waits for one.
@@ -712,7 +712,7 @@ void transom_function_free(struct transom_function_t *function);
  * The caller promises:
  * `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_pool_open(const struct transom_options_t *options, struct transom_pool_t **out, struct transom_error_t **error);
+int32_t transom_pool_open(const transom_options_t *options, transom_pool_t **out, transom_error_t **error);
 
 /**
  * Closes a pool and frees its handle: ends the workers and waits for their end, for two seconds at most. What is under way fails with
@@ -722,7 +722,7 @@ int32_t transom_pool_open(const struct transom_options_t *options, struct transo
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_pool_close(struct transom_pool_t *pool, struct transom_error_t **error);
+int32_t transom_pool_close(transom_pool_t *pool, transom_error_t **error);
 
 /**
  * What a function takes and gives. Loads it in a worker, where that was not done before, and waits for that. The signature is to be freed with
@@ -731,10 +731,10 @@ int32_t transom_pool_close(struct transom_pool_t *pool, struct transom_error_t *
  * The caller promises:
  * `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_pool_describe(const struct transom_pool_t *pool,
-                              const struct transom_function_t *function,
-                              struct transom_signature_t **out,
-                              struct transom_error_t **error);
+int32_t transom_pool_describe(const transom_pool_t *pool,
+                              const transom_function_t *function,
+                              transom_signature_t **out,
+                              transom_error_t **error);
 
 /**
  * Calls a function with one batch and waits for the result. Scalar and row functions take the batch's columns by the names of their parameters and
@@ -748,13 +748,13 @@ int32_t transom_pool_describe(const struct transom_pool_t *pool,
  * `array` and `schema` are filled by the rules of the Arrow C data interface; `out_array` may be written; `out_schema` and `error` are NULL or may be
  * written.
  */
-int32_t transom_pool_call(const struct transom_pool_t *pool,
-                          const struct transom_function_t *function,
+int32_t transom_pool_call(const transom_pool_t *pool,
+                          const transom_function_t *function,
                           struct ArrowArray *array,
                           const struct ArrowSchema *schema,
                           struct ArrowArray *out_array,
                           struct ArrowSchema *out_schema,
-                          struct transom_error_t **error);
+                          transom_error_t **error);
 
 /**
  * Calls a function with each batch of a stream, several at a time; the results are a stream, too. A batches function sees the whole stream, in one
@@ -772,12 +772,12 @@ int32_t transom_pool_call(const struct transom_pool_t *pool,
  * `source` is filled by the rules of the Arrow C stream interface, and can be read from any thread; `options` is NULL or a struct with what it says;
  * `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_pool_map(const struct transom_pool_t *pool,
-                         const struct transom_function_t *function,
+int32_t transom_pool_map(const transom_pool_t *pool,
+                         const transom_function_t *function,
                          struct ArrowArrayStream *source,
-                         const struct transom_map_options_t *options,
+                         const transom_map_options_t *options,
                          struct ArrowArrayStream *out,
-                         struct transom_error_t **error);
+                         transom_error_t **error);
 
 /**
  * Starts a call as `transom_pool_call` does, and returns at once. Where 0 is returned, `callback` is called once with the outcome, maybe before this
@@ -787,13 +787,13 @@ int32_t transom_pool_map(const struct transom_pool_t *pool,
  * `array` and `schema` are filled by the rules of the Arrow C data interface; `callback` may be called with `user_data` from any thread; `error` is NULL or
  * may be written.
  */
-int32_t transom_pool_call_then(const struct transom_pool_t *pool,
-                               const struct transom_function_t *function,
+int32_t transom_pool_call_then(const transom_pool_t *pool,
+                               const transom_function_t *function,
                                struct ArrowArray *array,
                                const struct ArrowSchema *schema,
                                transom_outcome_fn callback,
                                void *user_data,
-                               struct transom_error_t **error);
+                               transom_error_t **error);
 
 /**
  * Starts a call as `transom_pool_call` does, and returns at once. The future is to be freed with `transom_future_free`.
@@ -801,18 +801,18 @@ int32_t transom_pool_call_then(const struct transom_pool_t *pool,
  * The caller promises:
  * `array` and `schema` are filled by the rules of the Arrow C data interface; `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_pool_call_start(const struct transom_pool_t *pool,
-                                const struct transom_function_t *function,
+int32_t transom_pool_call_start(const transom_pool_t *pool,
+                                const transom_function_t *function,
                                 struct ArrowArray *array,
                                 const struct ArrowSchema *schema,
-                                struct transom_future_t **out,
-                                struct transom_error_t **error);
+                                transom_future_t **out,
+                                transom_error_t **error);
 
 /**
  * A descriptor that becomes readable when the outcome is there, for poll, epoll and event loops. It is borrowed: it must be neither read nor closed,
  * and is closed when the future is freed. -1 for what is not a future.
  */
-int transom_future_descriptor(const struct transom_future_t *future);
+int transom_future_descriptor(const transom_future_t *future);
 
 /**
  * Waits until the outcome is there, for `timeout_ms` milliseconds at most: 0 only asks, -1 waits for ever. `ready` says whether it is there.
@@ -820,10 +820,10 @@ int transom_future_descriptor(const struct transom_future_t *future);
  * The caller promises:
  * `ready` may be written; `error` is NULL or may be written.
  */
-int32_t transom_future_wait(const struct transom_future_t *future,
+int32_t transom_future_wait(const transom_future_t *future,
                             int64_t timeout_ms,
                             bool *ready,
-                            struct transom_error_t **error);
+                            transom_error_t **error);
 
 /**
  * Takes the outcome, and waits for it where it is not there yet: the result of the call, or its error. It can be taken once.
@@ -831,10 +831,10 @@ int32_t transom_future_wait(const struct transom_future_t *future,
  * The caller promises:
  * `out_array` may be written; `out_schema` and `error` are NULL or may be written.
  */
-int32_t transom_future_take(const struct transom_future_t *future,
+int32_t transom_future_take(const transom_future_t *future,
                             struct ArrowArray *out_array,
                             struct ArrowSchema *out_schema,
-                            struct transom_error_t **error);
+                            transom_error_t **error);
 
 /**
  * Cancels a call that is under way: its outcome is `CANCELLED`, and comes soon. The worker may still work on it. Does nothing to a call that has ended.
@@ -842,35 +842,35 @@ int32_t transom_future_take(const struct transom_future_t *future,
  * The caller promises:
  * `error` is NULL or may be written.
  */
-int32_t transom_future_cancel(const struct transom_future_t *future,
-                              struct transom_error_t **error);
+int32_t transom_future_cancel(const transom_future_t *future,
+                              transom_error_t **error);
 
 /** Frees a future and its descriptor; a call that is under way is cancelled. NULL, and a future that was freed before, do nothing. */
-void transom_future_free(struct transom_future_t *future);
+void transom_future_free(transom_future_t *future);
 
 /** Frees a signature, and with it the texts that were got from it. NULL, and a signature that was freed before, do nothing. */
-void transom_signature_free(struct transom_signature_t *signature);
+void transom_signature_free(transom_signature_t *signature);
 
 /** The function's name; borrowed: valid until the signature is freed. NULL for what is not a signature. */
-const char *transom_signature_name(const struct transom_signature_t *signature);
+const char *transom_signature_name(const transom_signature_t *signature);
 
 /** The signature in words, such as "price(a, b)"; borrowed as the name is. */
-const char *transom_signature_text(const struct transom_signature_t *signature);
+const char *transom_signature_text(const transom_signature_t *signature);
 
 /** The function's kind, a `TRANSOM_KIND_*`; -1 for what is not a signature. */
-int32_t transom_signature_kind(const struct transom_signature_t *signature);
+int32_t transom_signature_kind(const transom_signature_t *signature);
 
 /** Whether the function takes any number of columns besides its parameters. */
-bool transom_signature_variadic(const struct transom_signature_t *signature);
+bool transom_signature_variadic(const transom_signature_t *signature);
 
 /** How many parameters the function has; none where it is a batches function. */
-size_t transom_signature_parameter_count(const struct transom_signature_t *signature);
+size_t transom_signature_parameter_count(const transom_signature_t *signature);
 
 /** A parameter's name, borrowed as the function's name is; NULL where there is none with this number. */
-const char *transom_signature_parameter_name(const struct transom_signature_t *signature, size_t parameter);
+const char *transom_signature_parameter_name(const transom_signature_t *signature, size_t parameter);
 
 /** Whether a parameter may be left out. */
-bool transom_signature_parameter_optional(const struct transom_signature_t *signature, size_t parameter);
+bool transom_signature_parameter_optional(const transom_signature_t *signature, size_t parameter);
 
 /**
  * A parameter's type, under its name. The schema is the caller's to release. It is empty (its `release` is NULL) where the parameter takes any type.
@@ -878,10 +878,10 @@ bool transom_signature_parameter_optional(const struct transom_signature_t *sign
  * The caller promises:
  * `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_signature_parameter_schema(const struct transom_signature_t *signature,
+int32_t transom_signature_parameter_schema(const transom_signature_t *signature,
                                            size_t parameter,
                                            struct ArrowSchema *out,
-                                           struct transom_error_t **error);
+                                           transom_error_t **error);
 
 /**
  * The schema of the results, one field for scalar and row functions. The schema is the caller's to release. It is empty (its `release` is NULL) where
@@ -890,15 +890,15 @@ int32_t transom_signature_parameter_schema(const struct transom_signature_t *sig
  * The caller promises:
  * `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_signature_schema(const struct transom_signature_t *signature,
+int32_t transom_signature_schema(const transom_signature_t *signature,
                                  struct ArrowSchema *out,
-                                 struct transom_error_t **error);
+                                 transom_error_t **error);
 
 /** The longest that one batch may take by the function's definition, in milliseconds; 0 where it says nothing. */
-uint64_t transom_signature_deadline_ms(const struct transom_signature_t *signature);
+uint64_t transom_signature_deadline_ms(const transom_signature_t *signature);
 
 /** How often a batch may be tried again after its worker died, by the function's definition. */
-uint32_t transom_signature_retries(const struct transom_signature_t *signature);
+uint32_t transom_signature_retries(const transom_signature_t *signature);
 
 /**
  * Fills `out`, whose `size` the caller has set.
@@ -906,7 +906,7 @@ uint32_t transom_signature_retries(const struct transom_signature_t *signature);
  * The caller promises:
  * `out` may be written as far as its size says; `error` is NULL or may be written.
  */
-int32_t transom_pool_stats(const struct transom_pool_t *pool, struct transom_stats_t *out, struct transom_error_t **error);
+int32_t transom_pool_stats(const transom_pool_t *pool, transom_stats_t *out, transom_error_t **error);
 
 /**
  * Fills `out`, whose `size` the caller has set, with what one worker has done; workers are counted from 0.
@@ -914,10 +914,10 @@ int32_t transom_pool_stats(const struct transom_pool_t *pool, struct transom_sta
  * The caller promises:
  * `out` may be written as far as its size says; `error` is NULL or may be written.
  */
-int32_t transom_pool_worker_stats(const struct transom_pool_t *pool,
+int32_t transom_pool_worker_stats(const transom_pool_t *pool,
                                   size_t worker,
-                                  struct transom_worker_stats_t *out,
-                                  struct transom_error_t **error);
+                                  transom_worker_stats_t *out,
+                                  transom_error_t **error);
 
 /**
  * Fills `out`, whose `size` the caller has set, with the sums of the copy ledger.
@@ -925,7 +925,7 @@ int32_t transom_pool_worker_stats(const struct transom_pool_t *pool,
  * The caller promises:
  * `out` may be written as far as its size says; `error` is NULL or may be written.
  */
-int32_t transom_pool_copies(const struct transom_pool_t *pool, struct transom_copies_t *out, struct transom_error_t **error);
+int32_t transom_pool_copies(const transom_pool_t *pool, transom_copies_t *out, transom_error_t **error);
 
 /**
  * How many bytes were copied in one direction, a `TRANSOM_DIRECTION_*`, for one reason. Reasons are counted from 0; `transom_copy_reason` names them.
@@ -933,11 +933,11 @@ int32_t transom_pool_copies(const struct transom_pool_t *pool, struct transom_co
  * The caller promises:
  * `bytes` may be written; `error` is NULL or may be written.
  */
-int32_t transom_pool_copied(const struct transom_pool_t *pool,
+int32_t transom_pool_copied(const transom_pool_t *pool,
                             int32_t direction,
                             uint32_t reason,
                             uint64_t *bytes,
-                            struct transom_error_t **error);
+                            transom_error_t **error);
 
 /** A reason for copying in words, borrowed for ever; NULL where there is none with this number, as behind the last. */
 const char *transom_copy_reason(uint32_t reason);
@@ -950,14 +950,14 @@ const char *transom_copy_reason(uint32_t reason);
  * The caller promises:
  * `data` and `out` may be written; `error` is NULL or may be written.
  */
-int32_t transom_pool_allocate(const struct transom_pool_t *pool,
+int32_t transom_pool_allocate(const transom_pool_t *pool,
                               size_t length,
                               void **data,
-                              struct transom_memory_t **out,
-                              struct transom_error_t **error);
+                              transom_memory_t **out,
+                              transom_error_t **error);
 
 /** Gives memory back. No array may lie in it any more. NULL, and memory that was given back before, do nothing. Any thread may do it. */
-void transom_memory_free(struct transom_memory_t *memory);
+void transom_memory_free(transom_memory_t *memory);
 
 /**
  * The same batch in shared memory: it is copied once, here, and calls with it copy nothing. What is moved and what is written is as for
@@ -966,12 +966,12 @@ void transom_memory_free(struct transom_memory_t *memory);
  * The caller promises:
  * As `transom_pool_call`.
  */
-int32_t transom_pool_share(const struct transom_pool_t *pool,
+int32_t transom_pool_share(const transom_pool_t *pool,
                            struct ArrowArray *array,
                            const struct ArrowSchema *schema,
                            struct ArrowArray *out_array,
                            struct ArrowSchema *out_schema,
-                           struct transom_error_t **error);
+                           transom_error_t **error);
 
 /**
  * The error of the last `get_schema` or `get_next` of a stream that `transom_pool_map` gave: returns its code, and gives the error itself, to be freed
@@ -982,7 +982,7 @@ int32_t transom_pool_share(const struct transom_pool_t *pool,
  * `stream` is NULL or a C stream, maybe released; `error` is NULL or may be written.
  */
 int32_t transom_stream_error(const struct ArrowArrayStream *stream,
-                             struct transom_error_t **error);
+                             transom_error_t **error);
 
 /**
  * Serves the host at the other end of `descriptor` with the functions of a table, until the host says goodbye or is gone; the process ends with it in
@@ -994,8 +994,8 @@ int32_t transom_stream_error(const struct ArrowArrayStream *stream,
  * `library` is a table with what it says; `descriptor` is open and nobody else uses it; `error` is NULL or may be written.
  */
 int32_t transom_worker_serve(int descriptor,
-                             const struct transom_library_t *library,
-                             struct transom_error_t **error);
+                             const transom_library_t *library,
+                             transom_error_t **error);
 
 #ifdef __cplusplus
 }  // extern "C"
