@@ -277,22 +277,25 @@ void case_options(void) {
     OK(transom_options_set_window(options, 2, &error));
     OK(transom_options_set_memory_limit(options, 0, &error));
     EXPECT(TRANSOM_CODE_BAD_OPTION, transom_pool_open(options, &pool, &error));
-    CHECK(pool == NULL);
     transom_options_free(options);
 
     options = new_options();
     OK(transom_options_set_native_worker(options, "/nowhere/worker", &error));
-    pool = new_pool(options);
+    EXPECT(TRANSOM_CODE_INTERPRETER_MISSING, transom_pool_open(options, &pool, &error));
+    transom_options_free(options);
+    options = new_options();
+    OK(transom_options_set_directory(options, "/nowhere", &error));
+    transom_pool_t *nowhere = new_pool(options);
     struct ArrowArray batch = x_batch(1), result;
-    EXPECT(TRANSOM_CODE_INTERPRETER_MISSING, transom_pool_call(pool, plus_one, &batch, &x_schema, &result, NULL, &error));
-    OK(transom_pool_close(pool, &error));
+    EXPECT(TRANSOM_CODE_WORKING_DIRECTORY_MISSING, transom_pool_call(nowhere, plus_one, &batch, &x_schema, &result, NULL, &error));
+    OK(transom_pool_close(nowhere, &error));
 
     transom_function_t *function = NULL;
     EXPECT(TRANSOM_CODE_BAD_OPTION, transom_function_python("no colon", &function, &error));
     EXPECT(TRANSOM_CODE_BAD_OPTION, transom_function_native("", "name", &function, &error));
     EXPECT(TRANSOM_CODE_BAD_OPTION, transom_function_java("a/b", &function, &error));
     BAD(transom_function_native(library, "\xff", &function, &error));
-    CHECK(function == NULL);
+    CHECK(pool == NULL && function == NULL);
 }
 
 /* Structs that say a size which is not theirs. */
@@ -390,8 +393,8 @@ void case_memory(void) {
     CASE;
     void *data = NULL;
     transom_memory_t *memory = NULL;
-    EXPECT(TRANSOM_CODE_MEMORY_LIMIT, transom_pool_allocate(shared_pool, SIZE_MAX, &data, &memory, &error));
-    EXPECT(TRANSOM_CODE_MEMORY_LIMIT, transom_pool_allocate(shared_pool, SIZE_MAX / 2, &data, &memory, &error));
+    EXPECT(TRANSOM_CODE_BATCH_TOO_LARGE, transom_pool_allocate(shared_pool, SIZE_MAX, &data, &memory, &error));
+    EXPECT(TRANSOM_CODE_BATCH_TOO_LARGE, transom_pool_allocate(shared_pool, SIZE_MAX / 2, &data, &memory, &error));
     CHECK(memory == NULL);
     OK(transom_pool_allocate(shared_pool, 0, &data, &memory, &error));
     transom_memory_free(memory);
@@ -412,18 +415,30 @@ void case_memory(void) {
     BAD(transom_pool_share(shared_pool, &batch, &x_schema, &shared, NULL, &error));
 }
 
-/* Serving what is no link, and a host that speaks nonsense. Tables with faults are in case_tables. */
+/* Serves a host that says nonsense. A worker's process ends with its host, so it is done in a child that is both. */
+static int32_t serve_nonsense(void) {
+    transom_library_t none = {.size = sizeof none, .abi_version = TRANSOM_ABI_VERSION, .definition_size = sizeof(transom_definition_t)};
+    int sockets[2], status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) != 0 || write(sockets[1], "nonsense", 8) != 8) _exit(1);
+        _exit(transom_worker_serve(sockets[0], &none, NULL) == TRANSOM_CODE_PROTOCOL_VIOLATION ? 0 : 2);
+    }
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Serving what is no link, or without a table. */
 void case_serve(void) {
     CASE;
-    transom_library_t none = {.size = sizeof none, .abi_version = TRANSOM_ABI_VERSION, .definition_size = sizeof(transom_definition_t)};
+    transom_library_t table = {.size = sizeof table, .abi_version = TRANSOM_ABI_VERSION, .definition_size = sizeof(transom_definition_t)};
     int sockets[2];
-    BAD(transom_worker_serve(-1, &none, &error));
-    BAD(transom_worker_serve(1 << 20, &none, &error));
+    BAD(transom_worker_serve(-1, &table, &error));
+    BAD(transom_worker_serve(1 << 20, &table, &error));
+    /* The descriptor is the library's, whatever it returns: it closes it. */
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) == 0);
     BAD(transom_worker_serve(sockets[0], NULL, &error));
+    table.abi_version++;
+    EXPECT(TRANSOM_CODE_VERSION_MISMATCH, transom_worker_serve(dup(sockets[1]), &table, &error));
     CHECK(close(sockets[1]) == 0);
-    int file = open("/dev/null", O_RDWR);
-    CHECK(transom_worker_serve(file, &none, &error) != 0);
-    CHECK(error != NULL);
-    transom_error_free(error);
+    CHECK(serve_nonsense() == 0);
 }

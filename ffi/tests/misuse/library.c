@@ -271,7 +271,6 @@ static const transom_definition_t good[] = {
 /* One table for each fault that a table can have. */
 static const transom_definition_t no_name[] = {DEFINITION(NULL, plus_one, NULL)};
 static const transom_definition_t no_code[] = {DEFINITION("plus_one", NULL, NULL)};
-static const transom_definition_t twice[] = {DEFINITION("plus_one", plus_one, NULL), DEFINITION("plus_one", plus_one, NULL)};
 static const transom_definition_t small[] = {{.size = 8, .name = "plus_one", .scalar = plus_one}};
 static const transom_definition_t row_kind[] = {{.size = sizeof(transom_definition_t), .name = "plus_one", .kind = TRANSOM_KIND_ROW, .scalar = plus_one}};
 static const transom_definition_t no_kind[] = {{.size = sizeof(transom_definition_t), .name = "plus_one", .kind = 9, .scalar = plus_one}};
@@ -315,7 +314,6 @@ const transom_library_t *transom_library(uint32_t abi_version) {
     } tables[] = {
         {"no_name", TABLE(no_name)},
         {"no_code", TABLE(no_code)},
-        {"twice", TABLE(twice)},
         {"small", TABLE(small)},
         {"row_kind", TABLE(row_kind)},
         {"no_kind", TABLE(no_kind)},

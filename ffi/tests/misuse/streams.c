@@ -79,7 +79,7 @@ void case_sources(void) {
     EXPECT(failed_source, map_source(source, &rows, &error));
     source = x_stream(1, 0, NULL);
     source.get_schema = schema_missing;
-    EXPECT(TRANSOM_CODE_BAD_ARGUMENT, map_source(source, &rows, &error));
+    EXPECT(TRANSOM_CODE_BAD_SCHEMA, map_source(source, &rows, &error));
     source = x_stream(1, EIO, NULL);
     source.get_last_error = NULL;
     EXPECT(failed_source, map_source(source, &rows, &error));
@@ -102,8 +102,11 @@ void case_sources(void) {
     options.columns = columns;
     options.column_count = 1;
     source = x_stream(1, 0, NULL);
-    EXPECT(TRANSOM_CODE_COLUMN_NOT_FOUND, transom_pool_map(shared_pool, plus_one, &source, &options, &results, &error));
-    CHECK(results.release == NULL);
+    OK(transom_pool_map(shared_pool, plus_one, &source, &options, &results, &error));
+    struct ArrowArray result;
+    CHECK(results.get_next(&results, &result) == EINVAL);
+    EXPECT(TRANSOM_CODE_COLUMN_NOT_FOUND, transom_stream_error(&results, &error));
+    results.release(&results);
 }
 
 /* Batches functions that give no stream, or one that fails. */
@@ -118,10 +121,10 @@ void case_results_of_streams(void) {
     EXPECT(TRANSOM_CODE_NOT_ARROW, MAP("no_next"));
     EXPECT(TRANSOM_CODE_FUNCTION_RAISED, MAP("refuses"));
     EXPECT(TRANSOM_CODE_FUNCTION_RAISED, MAP("schema_fails"));
-    EXPECT(TRANSOM_CODE_NOT_ARROW, MAP("schema_missing"));
+    EXPECT(TRANSOM_CODE_BAD_SCHEMA, MAP("schema_missing"));
     EXPECT(TRANSOM_CODE_FUNCTION_RAISED, MAP("next_fails"));
     EXPECT(TRANSOM_CODE_FUNCTION_RAISED, MAP("next_fails_by_call"));
-    EXPECT(TRANSOM_CODE_NOT_ARROW, MAP("no_struct"));
+    EXPECT(TRANSOM_CODE_INVALID_DATA, MAP("no_struct"));
     EXPECT(TRANSOM_CODE_WORKER_EXITED, MAP("dies_in_stream"));
 #undef MAP
     transom_error_t *kept = NULL;

@@ -1,6 +1,4 @@
 /* The entry point of a library of functions. It is C since cgo cannot give an exported function the header's `const`. */
-#include <transom.h>
-
 #include "_cgo_export.h"
 
 const transom_library_t *transom_library(uint32_t abi_version) {
