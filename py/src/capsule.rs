@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
 use pyo3::types::PyCapsule;
 
-use crate::settle::settled;
+use transom::exchange::settled;
 
 /// pyarrow's functions, looked up once.
 struct Pyarrow {

@@ -57,6 +57,7 @@ mod ledger;
 mod plan;
 mod schema;
 mod schema_message;
+mod settle;
 mod shapes;
 mod validate;
 
@@ -65,7 +66,9 @@ pub use descriptor::Descriptor;
 pub use export::{Export, export};
 pub use import::import;
 pub use ledger::{CopyReport, Direction, Ledger, Reason};
+pub use schema::check_schema;
 pub use schema_message::{decode_schema, encode_schema};
+pub use settle::settled;
 
 /// How much an importer believes of what another process sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
