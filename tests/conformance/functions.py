@@ -27,7 +27,19 @@ def identity_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBat
 @transom.udf
 def describe(x: pa.Array) -> pa.Array:
     """Every value as JSON."""
+    _refuse(x.type)
     return pa.array([json.dumps(value, ensure_ascii=False) for value in described(x)], pa.string())
+
+
+#: Types of pyarrow's core for which pyarrow has no arrays.
+_WITHOUT_ARRAYS = {pa.lib.Type_INTERVAL_MONTHS: "interval_year_month", pa.lib.Type_INTERVAL_DAY_TIME: "interval_day_time"}
+
+
+def _refuse(kind: pa.DataType) -> None:
+    if kind.id in _WITHOUT_ARRAYS:
+        raise TypeError(f"pyarrow has no arrays of {_WITHOUT_ARRAYS[kind.id]}")
+    for index in range(kind.num_fields):
+        _refuse(kind.field(index).type)
 
 
 def described(array: pa.Array) -> list[Any]:

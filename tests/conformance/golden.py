@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 from build import build, dictionary
-from intervals import DAY_TIME, YEAR_MONTH, with_schema
+from cdata import DAY_TIME, YEAR_MONTH, readable, with_schema
+from integration import write
 from pyarrow import types
 
 CASES = Path(__file__).parent / "cases"
@@ -37,6 +38,27 @@ class Golden:
     extra: tuple[str, ...] = ()
     #: How many columns go through the scalar functions.
     columns: int = 2
+    #: Whether the file is in the JSON format of Arrow's integration tests.
+    json: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return f"{self.name}.json" if self.json else f"{self.name}.arrows"
+
+    def write(self, folder: Path) -> None:
+        """Writes the file."""
+        if self.json:
+            (folder / self.file).write_text(json.dumps(write(self.schema, self.batches), ensure_ascii=False) + "\n")
+            return
+        write_stream(folder / self.file, self.schema, self.batches)
+
+
+def write_stream(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """An IPC stream, in which dictionaries grow by deltas."""
+    with pa.ipc.new_stream(path, schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def at(batch: int, *steps: list[Any]) -> dict[str, Any]:
@@ -73,7 +95,7 @@ def typed(name: str, kind: pa.DataType, full: list[Any], shown: pa.DataType | No
     if shown is not None:
         schema = pa.schema([pa.field("x", shown), pa.field("y", shown, nullable=False)])
         batches = [with_schema(batch, schema) for batch in batches]
-    return Golden(name, schema, batches, RUNS, values)
+    return Golden(name, schema, batches, RUNS, values, columns=1)
 
 
 def columns(schema: pa.Schema, values: list[list[Any]]) -> pa.RecordBatch:
@@ -126,7 +148,7 @@ def temporals() -> Iterable[Golden]:
     yield typed("interval_month_day_nano", pa.month_day_nano_interval(), list(parts))
 
 
-TEXTS = ["", "a", "grüße", "twelve bytes", "thirteen byte", "日本語のテキストです", "🎉" * 9, "a\x00b\n\"\\", "x" * 40]
+TEXTS = ["", "a", "grüße", "twelve bytes", "thirteen byte", "日本語のテキストです", "🎉" * 9, 'a\x00b\n"\\', "x" * 40]
 BYTES = [b"", b"\x00", b"\xff\xfe", bytes(range(12)), bytes(range(13)), b"\x80" * 30, b"abc", b"\x7f" * 12, bytes(reversed(range(256)))]
 
 
@@ -184,7 +206,9 @@ def dictionaries() -> Iterable[Golden]:
     yield typed("dictionary_of_utf8_view", pa.dictionary(pa.int32(), pa.string_view()), [TEXTS[row] for row in (8, 4, 4, 1, 0, 8, 6, 6, 5)])
     pair = pa.struct([("a", pa.string()), ("b", pa.list_(pa.int8()))])
     yield typed("dictionary_of_struct", pa.dictionary(pa.int16(), pair), [[few[row], NUMBERS[row % 3]] for row in range(ROWS)])
-    yield typed("list_of_dictionary", pa.list_(pa.dictionary(pa.int8(), pa.string())), [["b", "a"], [], ["b"], ["a", None], [], ["b"], ["a"], [], ["c", "b"]])
+    yield typed(
+        "list_of_dictionary", pa.list_(pa.dictionary(pa.int8(), pa.string())), [["b", "a"], [], ["b"], ["a", None], [], ["b"], ["a"], [], ["c", "b"]]
+    )
     yield typed("struct_of_dictionary", pa.struct([("d", pa.dictionary(pa.uint8(), pa.string()))]), [[word] for word in few])
 
 
@@ -214,7 +238,7 @@ def extensions() -> Iterable[Golden]:
     own = {"ARROW:extension:name": "example.celsius", "ARROW:extension:metadata": "v=1"}
     schema = pa.schema([pa.field("x", pa.int16(), metadata=own), pa.field("y", pa.int16(), nullable=False, metadata=own)])
     base = typed("extension_unknown", pa.int16(), integers(16, True))
-    yield Golden(base.name, schema, [batch.cast(schema) for batch in base.batches], RUNS, base.values, ("extension",))
+    yield Golden(base.name, schema, [batch.cast(schema) for batch in base.batches], RUNS, base.values, ("extension",), columns=1)
 
 
 def _deltas() -> Golden:
@@ -285,7 +309,63 @@ def catalogue() -> list[Golden]:
     """Every file of the kit, in the order of the matrix."""
     _dice.seed(SEED)
     makers = (primitives, temporals, texts, lists, structs, dictionaries, unions_and_runs, extensions, shapes)
-    return [golden for make in makers for golden in make()]
+    found = [golden for make in makers for golden in make()]
+    return found + list(integration_files({golden.name: golden for golden in found}))
+
+
+def integration_files(found: dict[str, Golden]) -> Iterable[Golden]:
+    """What is kept in the JSON format of Arrow's integration tests: the columns `x` of a family of types side by side, under the names of the types."""
+    families: dict[str, list[str]] = {}
+    for name, golden in found.items():
+        if golden.schema.names == ["x", "y"] and name not in ("metadata", "views_of_many_buffers"):
+            families.setdefault(_family(name), []).append(name)
+    for family, names in families.items():
+        parts = [plain_floats(found[name]) if name.startswith("float") else found[name] for name in names]
+        schema = pa.schema([part.schema.field("x").with_name(part.name) for part in parts])
+        arrays = [readable(part.batches[0]).column("x") for part in parts]
+        batch = with_schema(pa.record_batch(arrays, names=names), schema)
+        runs = [
+            {"name": "plain", "inputs": [at(0), at(0, cut(1, 8)), at(0, cut(7, 2))]},
+            {"name": "nested", "inputs": [at(0, cut(1, 8), NEST, cut(1, 7))]},
+        ]
+        yield Golden(f"integration_{family}", schema, [batch], runs, [[part.values[0][0] for part in parts]], columns=0, json=True)
+
+
+def _family(name: str) -> str:
+    prefixes = (
+        "decimal",
+        "interval",
+        "dictionary",
+        "union",
+        "run_end_encoded",
+        "extension",
+        "struct",
+        "map",
+        "list",
+        "large_list",
+        "fixed_size_list",
+    )
+    prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+    if "dictionary" in name:
+        return "dictionaries"
+    if "view" in name:
+        return "views"
+    if prefix in ("union", "run_end_encoded") or "union" in name:
+        return "unions_and_runs"
+    if "extension" in name:
+        return "extensions"
+    if prefix in ("decimal", "interval"):
+        return f"{prefix}s"
+    if prefix is not None:
+        return "nested"
+    return "temporals" if name.startswith(("date", "time", "duration")) else "primitives"
+
+
+def plain_floats(golden: Golden) -> Golden:
+    """Floats that JSON can write."""
+    bits_of_one = {"float16": (0x3C00, 10), "float32": (0x3F800000, 23), "float64": (0x3FF0000000000000, 52)}
+    one, mantissa = bits_of_one[golden.name]
+    return typed(golden.name, golden.schema.field("x").type, [0, *(one + (step << mantissa - 3) for step in range(ROWS - 1))])
 
 
 def features(schema: pa.Schema) -> set[str]:
@@ -330,29 +410,26 @@ def _type_name(kind: pa.DataType) -> str:
     return _NAMES.get(text, text)
 
 
+def manifest(goldens: list[Golden]) -> str:
+    """What is run over the files, one line for each."""
+    entries = []
+    for golden in goldens:
+        found = sorted(features(golden.schema) | set(golden.extra))
+        count = min(golden.columns, len(golden.schema))
+        entries.append({"name": golden.name, "file": golden.file, "features": found, "columns": count, "runs": golden.runs})
+    lines = ",\n".join(json.dumps(entry) for entry in entries)
+    return f"[\n{lines}\n]\n"
+
+
 def main() -> None:
     """Writes the files and the manifest."""
     CASES.mkdir(exist_ok=True)
-    for old in CASES.glob("*.arrows"):
+    for old in CASES.iterdir():
         old.unlink()
-    entries = []
-    for golden in catalogue():
-        options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
-        with pa.ipc.new_stream(CASES / f"{golden.name}.arrows", golden.schema, options=options) as writer:
-            for batch in golden.batches:
-                writer.write_batch(batch)
-        found = sorted(features(golden.schema) | set(golden.extra))
-        entries.append(
-            {
-                "name": golden.name,
-                "file": f"{golden.name}.arrows",
-                "features": found,
-                "columns": min(golden.columns, len(golden.schema)),
-                "runs": golden.runs,
-            }
-        )
-    lines = ",\n".join(json.dumps(entry) for entry in entries)
-    (CASES / "manifest.json").write_text(f"[\n{lines}\n]\n")
+    goldens = catalogue()
+    for golden in goldens:
+        golden.write(CASES)
+    (CASES / "manifest.json").write_text(manifest(goldens))
 
 
 if __name__ == "__main__":

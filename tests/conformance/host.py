@@ -18,17 +18,28 @@ class Host:
 
     def __init__(self) -> None:
         self.pool: transom.Pool | None = None
+        self.language = ""
 
     def open(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.pool = transom.Pool(workers=1, python=request["program"])
+        self.language = request["language"]
+        program = {"python": "python", "native": "native_worker", "java": "java"}[self.language]
+        options = {program: request["program"]}
+        self.pool = transom.Pool(workers=1, java_class_path=request["class_path"], java_options=request["options"], **options)
         return {"host": f"Python {sys.version.split()[0]}, pyarrow {pa.__version__}"}
+
+    def function(self, reference: str) -> Any:
+        if self.language == "native":
+            return transom.native(*reference.rsplit(":", 1))
+        return transom.java(reference) if self.language == "java" else reference
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            with self.pool.map(request["function"], _source(request)) as results:
+            with self.pool.map(self.function(request["function"]), _source(request)) as results:
                 return {"batches": _write(results, request["output"])}
         except transom.TransomError as error:
             return {"failed": {"code": error.code, "message": str(error)}}
+        except (pa.ArrowException, KeyError) as error:
+            return {"failed": {"code": "", "message": repr(error)}}
 
     def held(self, _: dict[str, Any]) -> dict[str, Any]:
         gc.collect()
@@ -71,6 +82,7 @@ def _write(results: transom.Batches, path: str) -> int:
 def main() -> None:
     """Serves until the end of the input."""
     host = Host()
+    gc.freeze()  # what the libraries have made need not be looked at for each `held`
     for line in sys.stdin:
         request = json.loads(line)
         print(json.dumps(getattr(host, request["do"])(request)), flush=True)

@@ -1,7 +1,7 @@
-"""The two interval types that pyarrow's core reads and writes and for which pyarrow has no array class.
+"""What pyarrow does by the C data interface alone: two interval types, and how extension types look to others.
 
-A batch with such a column can be held, sliced, sent by IPC and exported by the C data interface as long as nobody touches the column itself. Here the
-same memory is given another type, by which it can be made and read.
+pyarrow's core has intervals of months and of days and time, and pyarrow has no array class for them. A batch with such a column can be held, sliced, sent by
+IPC and exported as long as nobody touches the column itself. Here the same memory is given another type, by which it can be made and read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Release = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Schema))
 _Schema._fields_ = [
     ("format", ctypes.c_char_p),
     ("name", ctypes.c_char_p),
-    ("metadata", ctypes.c_char_p),
+    ("metadata", ctypes.c_void_p),
     ("flags", ctypes.c_int64),
     ("n_children", ctypes.c_int64),
     ("children", ctypes.c_void_p),
@@ -58,6 +58,24 @@ def _stand_in(kind: pa.DataType) -> pa.DataType:
 
 def _field(field: pa.Field) -> pa.Field:
     return field.with_type(_stand_in(field.type))
+
+
+def exported_metadata(field: pa.Field) -> dict[bytes, bytes]:
+    """The metadata of a field as other libraries see it, where it says the extension type too."""
+    schema = _Schema()
+    field._export_to_c(ctypes.addressof(schema))
+    numbers, at = ctypes.c_int32, schema.metadata
+    found, texts = {}, []
+    if at:
+        count = numbers.from_address(at).value
+        at += 4
+        for _ in range(2 * count):
+            length = numbers.from_address(at).value
+            texts.append(ctypes.string_at(at + 4, length))
+            at += 4 + length
+        found = dict(zip(texts[::2], texts[1::2], strict=True))
+    schema.release(ctypes.byref(schema))
+    return found
 
 
 def with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
