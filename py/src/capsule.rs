@@ -19,11 +19,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
 use pyo3::types::PyCapsule;
-use transom::exchange::{c_schema, same_schema};
+use transom::exchange::{c_schema, same_schema, settled};
 use transom::{Code, Error};
 
 use crate::errors;
-use crate::settle::settled;
 
 /// pyarrow's functions, looked up once.
 struct Pyarrow {

@@ -7,7 +7,6 @@ mod batches;
 mod capsule;
 mod errors;
 mod pool;
-mod settle;
 mod signature;
 mod wait;
 mod worker;

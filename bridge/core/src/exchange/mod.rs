@@ -58,6 +58,7 @@ mod ledger;
 mod plan;
 mod schema;
 mod schema_message;
+mod settle;
 mod shapes;
 mod validate;
 
@@ -67,7 +68,9 @@ pub use export::{Export, export};
 pub use flags::{c_field, c_schema, same_schema};
 pub use import::import;
 pub use ledger::{CopyReport, Direction, Ledger, Reason};
+pub use schema::check_schema;
 pub use schema_message::{decode_schema, encode_schema};
+pub use settle::settled;
 
 /// How much an importer believes of what another process sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

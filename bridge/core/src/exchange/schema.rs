@@ -25,7 +25,10 @@ pub(super) fn fixed_width(data_type: &DataType) -> Option<(usize, usize)> {
 }
 
 /// Refuses schemas over the limits, and types that no array can have.
-pub(super) fn check_schema(schema: &Schema) -> Result<()> {
+///
+/// # Errors
+/// `BAD_SCHEMA`, with the field.
+pub fn check_schema(schema: &Schema) -> Result<()> {
     let columns = schema.fields().len();
     if columns > MAX_COLUMNS {
         return Err(Error::new(Code::BadSchema, format!("{columns} columns are more than the {MAX_COLUMNS} that a batch may have")));

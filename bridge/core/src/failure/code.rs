@@ -142,6 +142,8 @@ codes! {
     BadOption = 6006 "BAD_OPTION",
     /// Batches of one source differ in schema.
     SchemaMismatch = 6007 "SCHEMA_MISMATCH",
+    /// An argument of a C function is NULL, was released or freed, or has the wrong size.
+    BadArgument = 6008 "BAD_ARGUMENT",
     /// An input file is not there, or a folder or pattern holds none.
     InputNotFound = 6101 "INPUT_NOT_FOUND",
     /// An input file is there and cannot be read.

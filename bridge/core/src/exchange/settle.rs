@@ -8,7 +8,9 @@ use arrow_data::{ArrayData, ArrayDataBuilder};
 use arrow_schema::{DataType, UnionMode};
 
 /// The same values, with no offset on anything whose children it would apply to.
-pub(crate) fn settled(data: ArrayData) -> ArrayData {
+///
+/// For what was imported through the C data interface, before it becomes an array.
+pub fn settled(data: ArrayData) -> ArrayData {
     if data.child_data().is_empty() {
         return data;
     }
