@@ -313,6 +313,8 @@ typedef struct transom_worker_stats_t {
     uint64_t restarts;
     /** How long it was busy. */
     uint64_t busy_nanoseconds;
+    /** Batches that it was given and has not let go of. */
+    uint64_t leases;
 } transom_worker_stats_t;
 
 /** The copy ledger: bytes that crossed where they lay, and bytes that were copied. */
@@ -1006,7 +1008,7 @@ int32_t transom_worker_serve(int descriptor,
 
 /** An empty `transom_stats_t` that knows its size, to be filled; and the same of others. */
 #define TRANSOM_STATS_INIT { sizeof(transom_stats_t), 0, 0, 0 }
-#define TRANSOM_WORKER_STATS_INIT { sizeof(transom_worker_stats_t), 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TRANSOM_WORKER_STATS_INIT { sizeof(transom_worker_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TRANSOM_COPIES_INIT { sizeof(transom_copies_t), 0, 0, 0, 0 }
 
 /** A field of a type that a format string says, to initialise a `transom_field_t` with. */

@@ -146,6 +146,8 @@ pub struct transom_worker_stats_t {
     pub restarts: u64,
     /// How long it was busy.
     pub busy_nanoseconds: u64,
+    /// Batches that it was given and has not let go of.
+    pub leases: u64,
 }
 
 /// The copy ledger: bytes that crossed where they lay, and bytes that were copied.

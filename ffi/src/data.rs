@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StructArray, make_array, new_empty_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use transom::exchange::{check_schema, settled};
+use transom::exchange::{c_field, c_schema, check_schema, settled};
 use transom::{Code, Error, Result};
 
 use crate::bounds;
@@ -150,7 +150,7 @@ pub(crate) fn export_batch(batch: &RecordBatch) -> FFI_ArrowArray {
 /// # Errors
 /// `BAD_SCHEMA` where C cannot have it: a name with a zero byte.
 pub(crate) fn export_schema(schema: &Schema) -> Result<FFI_ArrowSchema> {
-    FFI_ArrowSchema::try_from(schema).map_err(|error| Error::new(Code::BadSchema, error.to_string()))
+    c_schema(schema).map_err(|error| Error::new(Code::BadSchema, error.to_string()))
 }
 
 /// A field for C.
@@ -158,7 +158,7 @@ pub(crate) fn export_schema(schema: &Schema) -> Result<FFI_ArrowSchema> {
 /// # Errors
 /// As [`export_schema`].
 pub(crate) fn export_field(field: &Field) -> Result<FFI_ArrowSchema> {
-    FFI_ArrowSchema::try_from(field).map_err(|error| Error::new(Code::BadSchema, error.to_string()))
+    c_field(field).map_err(|error| Error::new(Code::BadSchema, error.to_string()))
 }
 
 /// Where the caller wants a result.

@@ -74,6 +74,7 @@ fn worker_stats(worker: &WorkerStats) -> transom_worker_stats_t {
         failures: worker.failures,
         restarts: worker.restarts,
         busy_nanoseconds: nanoseconds(worker.busy),
+        leases: worker.leases as u64,
     }
 }
 

@@ -14,13 +14,15 @@ use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray, make_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
 use pyo3::types::PyCapsule;
+use transom::exchange::{c_schema, same_schema, settled};
+use transom::{Code, Error};
 
-use transom::exchange::settled;
+use crate::errors;
 
 /// pyarrow's functions, looked up once.
 struct Pyarrow {
@@ -52,7 +54,11 @@ fn failed(error: ArrowError) -> PyErr {
 pub(crate) fn array_to_py<'py>(py: Python<'py>, array: &dyn Array, kind: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // What pyarrow did not move out, since it failed first, is released when `structure` is dropped.
     let mut structure = FFI_ArrowArray::new(&array.to_data());
-    pyarrow(py)?.array.bind(py).call1((address(&mut structure), kind))
+    pyarrow(py)?.array.bind(py).call1((address(&mut structure), kind)).map_err(|error| match error.is_instance_of::<PyKeyError>(py) {
+        // What pyarrow says where its core knows a type for which it has no class.
+        true => errors::to_py(py, &Error::new(Code::BadSchema, format!("pyarrow has no arrays of type {}", array.data_type()))),
+        false => error,
+    })
 }
 
 /// The batch as pyarrow's, with the pyarrow schema `schema`.
@@ -63,8 +69,11 @@ pub(crate) fn batch_to_py<'py>(py: Python<'py>, batch: &RecordBatch, schema: &Bo
 
 /// The schema as pyarrow's, with all metadata.
 pub(crate) fn schema_to_py<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyAny>> {
-    let mut structure = FFI_ArrowSchema::try_from(schema).map_err(failed)?;
-    pyarrow(py)?.schema.bind(py).call1((address(&mut structure),))
+    let mut structure = c_schema(schema).map_err(failed)?;
+    pyarrow(py)?.schema.bind(py).call1((address(&mut structure),)).map_err(|error| {
+        let error = Error::new(Code::BadSchema, format!("pyarrow cannot hold this schema: {}", error.value(py)));
+        errors::to_py(py, &error.with_hint("pyarrow takes batches whose types have 63 levels at most"))
+    })
 }
 
 /// What pyarrow filled, as an array.
@@ -225,7 +234,7 @@ impl SchemaCache {
     pub(crate) fn get<'py>(&self, py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyAny>> {
         let mut known = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         if let Some((seen, made)) = &*known
-            && (Arc::ptr_eq(seen, schema) || seen == schema)
+            && same_schema(seen, schema)
         {
             return Ok(made.bind(py).clone());
         }

@@ -219,6 +219,7 @@ impl Pool {
             entry.set_item("failures", worker.failures)?;
             entry.set_item("restarts", worker.restarts)?;
             entry.set_item("busy_seconds", worker.busy.as_secs_f64())?;
+            entry.set_item("leases", worker.leases)?;
             workers.append(entry)?;
         }
         let found = PyDict::new(py);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
@@ -13,6 +13,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use transom::exchange::same_schema;
 use transom::function::Source;
 use transom::link::RemoteError;
 use transom::worker::{self, Input, Runtime};
@@ -116,7 +117,7 @@ impl Runtime for PythonRuntime {
 
 impl Loaded {
     fn plan(&mut self, py: Python<'_>, schema: &SchemaRef) -> PyResult<&Plan> {
-        let known = matches!(&self.plan, Some((seen, _)) if Arc::ptr_eq(seen, schema) || seen == schema);
+        let known = matches!(&self.plan, Some((seen, _)) if same_schema(seen, schema));
         if !known {
             let pyarrow = capsule::schema_to_py(py, schema)?;
             let types = pyarrow.getattr(intern!(py, "types"))?.extract()?;

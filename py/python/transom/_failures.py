@@ -51,6 +51,8 @@ def report(error: BaseException) -> tuple[int, str, str, str, int | None, str | 
         return error.reported
     if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
         error = raised(error)
+    if isinstance(error, TransomError):  # the native side's own: what users raise has become a Failure before
+        error = Failure(error.code_name, error.message, hint=error.hint)
     return (error if isinstance(error, Failure) else internal(error)).parts()
 
 

@@ -135,7 +135,7 @@ class Pool:
         return self._native.share(given)
 
     def stats(self) -> dict[str, Any]:
-        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``language``, ``state``, ``batches``, ``rows`` and ``restarts``.
+        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``language``, ``state``, ``batches``, ``rows``, ``restarts`` and more.
 
         After the pool's end it is what it was before.
         """

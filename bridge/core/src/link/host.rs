@@ -14,7 +14,7 @@ use super::message::{Ready, RemoteError, ToHost, ToWorker};
 use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
 use super::socket::{Packet, Socket};
 use super::wire::violation;
-use crate::exchange::{self, Descriptor, Ledger};
+use crate::exchange::{self, Descriptor, Ledger, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Signature};
 use crate::memory::{Arena, Extent, Role, Segment, Segments};
@@ -440,7 +440,7 @@ impl HostLink {
 
 impl State {
     fn schema_known(&self, schema: &SchemaRef) -> Option<u32> {
-        self.schemas_sent.iter().position(|sent| Arc::ptr_eq(sent, schema) || sent == schema).map(|number| number as u32)
+        self.schemas_sent.iter().position(|sent| same_schema(sent, schema)).map(|number| number as u32)
     }
 
     /// Sends the segment to the worker if it does not have it yet.

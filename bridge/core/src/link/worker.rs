@@ -249,7 +249,7 @@ impl WorkerLink {
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
         let state = self.state();
-        if let Some(number) = state.schemas_sent.iter().position(|sent| Arc::ptr_eq(sent, schema) || sent == schema) {
+        if let Some(number) = state.schemas_sent.iter().position(|sent| exchange::same_schema(sent, schema)) {
             return Ok(number as u32);
         }
         let number = state.schemas_sent.len() as u32;

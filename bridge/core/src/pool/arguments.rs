@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema, SchemaRef};
 
+use crate::exchange::same_schema;
 use crate::failure::{Code, Error, Result};
 use crate::function::{Kind, Signature};
 
@@ -36,7 +37,7 @@ impl Selection {
 
     /// Whether it was made for batches like this one.
     pub(super) fn fits(&self, schema: &SchemaRef) -> bool {
-        Arc::ptr_eq(&self.source, schema) || self.source == *schema
+        same_schema(&self.source, schema)
     }
 
     /// The schema of what the function is given.

@@ -83,4 +83,6 @@ pub struct WorkerStats {
     pub restarts: u64,
     /// How long it was busy.
     pub busy: Duration,
+    /// Batches that it was given and has not let go of.
+    pub leases: usize,
 }

@@ -425,6 +425,7 @@ impl Places {
             failures: place.failures,
             restarts: place.starts.saturating_sub(1),
             busy: place.busy,
+            leases: place.link.as_ref().map_or(0, |link| link.leased().0),
         };
         state.places.iter().map(one).collect()
     }

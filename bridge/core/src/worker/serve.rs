@@ -10,7 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::exchange::Descriptor;
+use crate::exchange::{Descriptor, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Kind, Signature, Source};
 use crate::link::{PROTOCOL, Ready, Received, RemoteError, ToHost, ToWorker, WorkerLink};
@@ -179,7 +179,7 @@ impl Server<'_> {
         let loaded = self.functions.get_mut(&function).expect("the signature was found above");
         match &loaded.schema {
             // The same pointer each time makes the search for its number one comparison.
-            Some(known) if *known == fresh => Ok(known.clone()),
+            Some(known) if same_schema(known, &fresh) => Ok(known.clone()),
             _ => Ok(loaded.schema.insert(fresh).clone()),
         }
     }
