@@ -1,4 +1,4 @@
-"""What `make install` lays out: headers that any compiler takes without a word, a library that exports its own functions only, pkg-config, the archive."""
+"""What `make install` lays out: headers that compilers take without a word, a library that exports its own functions only, pkg-config, the archive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import EXAMPLES, PREFIX, STRICT, Built, environment
 VERSION = re.search(r'^version = "(.*)"', (PREFIX.parent.parent / "Cargo.toml").read_text(), re.MULTILINE)
 
 
-def done(*command: str | Path, **options: str) -> str:
+def done(*command: str | Path, **options: object) -> str:
     """What a command prints. It must succeed."""
     ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment(), **options)
     assert ended.returncode == 0, f"{' '.join(map(str, command))}\n{ended.stdout}{ended.stderr}"
@@ -53,7 +53,8 @@ def test_the_library_exports_what_the_header_declares_and_nothing_else(out: Path
 
 
 def test_pkg_config_knows_the_version(out: Path) -> None:
-    assert VERSION and pkg_config("--modversion") == [VERSION[1]]
+    assert VERSION
+    assert pkg_config("--modversion") == [VERSION[1]]
 
 
 def test_a_program_with_the_archive_needs_no_shared_library(c: Built, out: Path) -> None:
@@ -78,3 +79,11 @@ def test_a_library_that_cannot_be_loaded_is_named_with_the_reason(c: Built, tmp_
     assert f"message: cannot load the library {library}: {library}: file too short" in said(library)
     done("cc", "-xc", "-shared", "-o", library, "-", input="int nothing;")
     assert f"{library}: undefined symbol: transom_library" in said(library)
+
+
+def test_the_first_programs_of_the_document(tmp_path: Path, out: Path) -> None:
+    shown = dict(re.findall(r"<!-- tested: (\S+) -->\n```c\n(.*?)```", (EXAMPLES.parent.parent / "docs" / "abi.md").read_text(), re.DOTALL))
+    assert {name: (EXAMPLES.parent.parent / name).read_text() for name in shown} == shown
+    done("cc", *STRICT, "-shared", "-fPIC", "-o", tmp_path / "libfirst.so", EXAMPLES / "c" / "first_library.c", *pkg_config("--cflags"))
+    done("cc", *STRICT, "-o", tmp_path / "first", EXAMPLES / "c" / "first.c", *pkg_config("--cflags", "--libs"))
+    assert done(tmp_path / "first", cwd=tmp_path).split() == ["2", "3", "4"]
