@@ -113,6 +113,20 @@ def go(out: Path) -> Built:
 
 
 @pytest.fixture(scope="session")
+def node(out: Path) -> Built:
+    """The examples in JavaScript, with their addon. Its packages come from the network the first time, in the versions of package-lock.json."""
+    program = need("node", "install Node.js 20 or later from https://nodejs.org")
+    npm = need("npm", "it comes with Node.js (Debian: apt-get install npm)")
+    need("pkg-config", "install it (Debian: apt-get install pkg-config)")
+    folder = EXAMPLES / "node"
+    installed, locked = folder / "node_modules" / ".package-lock.json", folder / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < locked.stat().st_mtime:
+        build(npm, "ci", "--no-audit", "--no-fund", cwd=folder)
+    build(npm, "run", "build", cwd=folder)
+    return Built([program, str(folder / "host.js")], [program, str(folder / "errors.js")], None, folder / "worker.js")
+
+
+@pytest.fixture(scope="session")
 def misuse(out: Path) -> list[str | Path]:
     """The command of the misuse tests, to which the name of a case is added."""
     compiler = need("cc", "install gcc (Debian: apt-get install build-essential)")
