@@ -1,4 +1,4 @@
-"""What `make install` lays out: headers that compilers take without a word, a library that exports its own functions only, pkg-config, the archive."""
+"""What `make install` lays out: headers that compile without a word, a library that exports its own functions only, pkg-config, the archive."""
 
 from __future__ import annotations
 
