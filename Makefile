@@ -64,12 +64,12 @@ header: ## Writes ffi/include/transom.h anew
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
 
-test: setup lint test-rust test-python ## Runs every check and test
+test: setup lint test-rust test-python test-ffi ## Runs every check and test
 
 test-rust: $(VENV)/.locked
 	$(CARGO) test --locked
 
-test-python: setup ffi
+test-python: setup
 	$(BIN)/python -m pytest -q tests
 	$(BIN)/python -m pytest -q benches/tests
 

@@ -13,9 +13,10 @@ import pytest
 
 FFI = Path(__file__).resolve().parent.parent
 ROOT = FFI.parent
-PREFIX = ROOT / "target" / "ffi"
+PREFIX = Path(os.environ.get("TRANSOM_PREFIX", ROOT / "target" / "ffi"))
 EXAMPLES = FFI / "examples"
-STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+# CFLAGS come last: -fsanitize=address, for example.
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", *os.environ.get("CFLAGS", "").split()]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, PREFIX, STRICT, Built, environment
+from conftest import EXAMPLES, PREFIX, ROOT, STRICT, Built, environment
 
-VERSION = re.search(r'^version = "(.*)"', (PREFIX.parent.parent / "Cargo.toml").read_text(), re.MULTILINE)
+VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
 
 
 def done(*command: str | Path, **options: object) -> str:
@@ -65,6 +65,25 @@ def test_a_program_with_the_archive_needs_no_shared_library(c: Built, out: Path)
     assert "libtransom" not in done("readelf", "-d", program)
     printed = done(program, sys.executable, EXAMPLES / "functions.py", c.library)
     assert printed == (EXAMPLES / "expected" / "host.txt").read_text()
+
+
+def test_what_the_cpp_header_owns(c: Built, tmp_path: Path) -> None:
+    for standard in ("c++11", "c++20"):
+        program = tmp_path / standard
+        source = Path(__file__).parent / "owned.cpp"
+        done(
+            "c++",
+            f"-std={standard}",
+            *STRICT,
+            *pkg_config("--cflags"),
+            f"-I{EXAMPLES / 'c'}",
+            "-o",
+            program,
+            source,
+            *pkg_config("--libs"),
+            "-pthread",
+        )
+        assert done(program, c.library) == "ok\n"
 
 
 def test_a_library_that_cannot_be_loaded_is_named_with_the_reason(c: Built, tmp_path: Path) -> None:
