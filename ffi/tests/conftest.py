@@ -15,8 +15,9 @@ FFI = Path(__file__).resolve().parent.parent
 ROOT = FFI.parent
 PREFIX = Path(os.environ.get("TRANSOM_PREFIX", ROOT / "target" / "ffi"))
 EXAMPLES = FFI / "examples"
-# CFLAGS come last: -fsanitize=address, for example.
-STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", *os.environ.get("CFLAGS", "").split()]
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+# For programs, not for libraries: what is loaded by a program that has no sanitizer cannot bring one.
+CFLAGS = os.environ.get("CFLAGS", "").split()
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ def compiled(compiler: list[str], folder: Path, out: Path, suffix: str) -> Built
     out.mkdir(exist_ok=True)
     flags = [f"-I{PREFIX / 'include'}"]
     link = [f"-L{PREFIX / 'lib'}", "-ltransom"]
-    build(*compiler, *flags, "-o", out / "host", f"host{suffix}", *link, cwd=folder)
-    build(*compiler, *flags, "-o", out / "errors", f"errors{suffix}", *link, cwd=folder)
+    build(*compiler, *flags, *CFLAGS, "-o", out / "host", f"host{suffix}", *link, cwd=folder)
+    build(*compiler, *flags, *CFLAGS, "-o", out / "errors", f"errors{suffix}", *link, cwd=folder)
     build(*compiler, *flags, "-shared", "-fPIC", "-o", out / "libexample.so", f"library{suffix}", cwd=folder)
-    build(*compiler, *flags, "-o", out / "worker", f"worker{suffix}", f"library{suffix}", *link, cwd=folder)
+    build(*compiler, *flags, *CFLAGS, "-o", out / "worker", f"worker{suffix}", f"library{suffix}", *link, cwd=folder)
     return Built([str(out / "host")], [str(out / "errors")], out / "libexample.so", out / "worker")
 
 
@@ -136,5 +137,5 @@ def misuse(out: Path) -> list[str | Path]:
     flags = [compiler, "-std=c11", "-D_GNU_SOURCE", "-g", *STRICT, f"-I{PREFIX / 'include'}"]
     build(*flags, "-shared", "-fPIC", "-o", folder / "libmisuse.so", "library.c", cwd=source)
     files = ["main.c", "arrays.c", "handles.c", "calls.c", "streams.c"]
-    build(*flags, "-o", folder / "misuse", *files, f"-L{PREFIX / 'lib'}", "-ltransom", "-pthread", cwd=source)
+    build(*flags, *CFLAGS, "-o", folder / "misuse", *files, f"-L{PREFIX / 'lib'}", "-ltransom", "-pthread", cwd=source)
     return [folder / "misuse", folder / "libmisuse.so", PREFIX / "bin" / "transom-native-worker"]
