@@ -12,7 +12,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup wheel ffi install header demo test test-rust test-python test-ffi check-valgrind lint format bench docs clean tools
+.PHONY: help setup wheel ffi install header demo test test-rust test-python test-ffi check-valgrind lint format bench bench-native docs clean tools
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -101,6 +101,10 @@ bench: setup ## Measures, prints the table, and draws the plot
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
+
+bench-native: ffi ## Measures the C ABI beside Rust
+	$(CARGO) build --release --locked --package transom-bench
+	$(BIN)/python benches/native.py
 
 docs: ## Builds the Rust API documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package transom
