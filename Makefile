@@ -12,7 +12,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup wheel ffi install header demo test test-rust test-python test-ffi check-sanitizers check-valgrind lint format bench docs clean tools
+.PHONY: help setup wheel ffi install header demo test test-rust test-python test-ffi check-sanitizers check-valgrind lint format bench docs clean tools bench-native
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,12 +64,12 @@ header: ## Writes ffi/include/transom.h anew
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
 
-test: setup lint test-rust test-python ## Runs every check and test
+test: setup lint test-rust test-python test-ffi ## Runs every check and test
 
 test-rust: $(VENV)/.locked
 	$(CARGO) test --locked
 
-test-python: setup ffi
+test-python: setup
 	$(BIN)/python -m pytest -q tests
 	$(BIN)/python -m pytest -q benches/tests
 
@@ -106,6 +106,10 @@ bench: setup ## Measures, prints the table, and draws the plot
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
+
+bench-native: ffi ## Measures the C ABI beside Rust
+	$(CARGO) build --release --locked --package transom-bench
+	$(BIN)/python benches/native.py
 
 docs: ## Builds the Rust API documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package transom

@@ -1,12 +1,14 @@
 //! Measurements in Rust: what the machine can do at most, and Transom from a Rust host.
 //!
 //! `transom-bench limits [--quick]` prints one JSON object. `transom-bench host FOLDER FUNCTIONS.py PYTHON` answers the
-//! driver, `benches/bench.py`, line by line. People run the driver: `make bench`.
+//! driver, `benches/bench.py`, line by line. People run the driver: `make bench`. `transom-bench native LIBRARY WORKER` is the Rust host of
+//! `benches/native.py`.
 
 mod checksum;
 mod copying;
 mod host;
 mod limits;
+mod native;
 mod pingpong;
 mod region;
 mod statistics;
@@ -17,7 +19,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: transom-bench limits [--quick]
-       transom-bench host FOLDER FUNCTIONS.py PYTHON";
+       transom-bench host FOLDER FUNCTIONS.py PYTHON
+       transom-bench native LIBRARY WORKER";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
         ["limits"] => limits::print(false),
         ["limits", "--quick"] => limits::print(true),
         ["host", folder, functions, python] => host::serve(Path::new(folder), functions, Path::new(python)),
+        ["native", library, worker] => native::print(Path::new(library), Path::new(worker)),
         _ => Err(USAGE.into()),
     };
     match outcome {

@@ -140,13 +140,13 @@ enum transom_code {
 /** How far workers are believed: only bounds are checked. */
 #define TRANSOM_MODE_TRUSTED 2
 
-/** Languages of workers, to be added up. */
+/** A language of workers: Python. Several are added up. */
 #define TRANSOM_LANGUAGE_PYTHON 1
 
-/** Languages of workers, to be added up. */
+/** A language of workers: functions of shared libraries, and worker programs of one's own. Several are added up. */
 #define TRANSOM_LANGUAGE_NATIVE 2
 
-/** Languages of workers, to be added up. */
+/** A language of workers: a JVM. Several are added up. */
 #define TRANSOM_LANGUAGE_JAVA 4
 
 /** A function that takes arrays and gives one array of the same length. */
@@ -764,8 +764,8 @@ int32_t transom_pool_call(const transom_pool_t *pool,
  *
  * `source` is moved in: it is the library's from here on, whatever is returned. It is read, and released, by whoever reads the results, on the
  * same thread. `options` may be NULL: all defaults. `out` is the caller's to release, which cancels what is under way; it may outlive the
- * function, but not the pool. It may be used by one thread at a time, and waits in `get_next`, and in `get_schema` where only the first result
- * tells the schema.
+ * function, and fails with `POOL_CLOSED` once the pool is closed. It may be used by one thread at a time, and waits in `get_next`, and in
+ * `get_schema` where only the first result tells the schema.
  *
  * A batch that fails makes `get_next` return an errno once: `get_last_error` then has the text, `transom_stream_error` has all of it, and the next
  * call goes on behind the batch.

@@ -354,7 +354,27 @@ public:
         return Future(future);
     }
 
-    /** Calls a function with each batch of a stream, which is used up. The results must not outlive the pool. */
+    /** Is given the result of a call, or what it failed with, once. */
+    using Outcome = std::function<void(Batch result, const Error *error)>;
+
+    /** Starts a call, and returns at once. `outcome` is called on a thread of the library's; an exception that leaves it ends the program. */
+    void then(const Function &function, Array array, const ArrowSchema *schema, Outcome outcome) const {
+        std::unique_ptr<Outcome> kept(new Outcome(std::move(outcome)));
+        transom_outcome_fn tell = [](void *user_data, int32_t code, ArrowArray *result, ArrowSchema *its, transom_error_t *error) noexcept {
+            std::unique_ptr<Outcome> told(static_cast<Outcome *>(user_data));
+            if (code == 0) {
+                (*told)(Batch{Array(result), Schema(its)}, nullptr);
+            } else {
+                const Error failed(code, error);
+                (*told)(Batch(), &failed);
+            }
+        };
+        detail::checked(transom_pool_call_then, handle_.get(), function.handle_.get(), array.get(), schema, tell, static_cast<void *>(kept.get()));
+        // From the moment on that the call was started it is the callback's.
+        kept.release();
+    }
+
+    /** Calls a function with each batch of a stream, which is used up. Once the pool is closed the results fail. */
     Stream map(const Function &function, Source source, const transom_map_options_t &options = TRANSOM_MAP_OPTIONS_INIT) const {
         Stream results;
         detail::checked(transom_pool_map, handle_.get(), function.handle_.get(), source.get(), &options, results.get());

@@ -53,11 +53,11 @@ pub const TRANSOM_MODE_STRICT: i32 = 1;
 /// How far workers are believed: only bounds are checked.
 pub const TRANSOM_MODE_TRUSTED: i32 = 2;
 
-/// Languages of workers, to be added up.
+/// A language of workers: Python. Several are added up.
 pub const TRANSOM_LANGUAGE_PYTHON: u32 = 1;
-/// Languages of workers, to be added up.
+/// A language of workers: functions of shared libraries, and worker programs of one's own. Several are added up.
 pub const TRANSOM_LANGUAGE_NATIVE: u32 = 2;
-/// Languages of workers, to be added up.
+/// A language of workers: a JVM. Several are added up.
 pub const TRANSOM_LANGUAGE_JAVA: u32 = 4;
 
 /// A function that takes arrays and gives one array of the same length.

@@ -154,8 +154,8 @@ pub unsafe extern "C" fn transom_pool_call(
 ///
 /// `source` is moved in: it is the library's from here on, whatever is returned. It is read, and released, by whoever reads the results, on the
 /// same thread. `options` may be NULL: all defaults. `out` is the caller's to release, which cancels what is under way; it may outlive the
-/// function, but not the pool. It may be used by one thread at a time, and waits in `get_next`, and in `get_schema` where only the first result
-/// tells the schema.
+/// function, and fails with `POOL_CLOSED` once the pool is closed. It may be used by one thread at a time, and waits in `get_next`, and in
+/// `get_schema` where only the first result tells the schema.
 ///
 /// A batch that fails makes `get_next` return an errno once: `get_last_error` then has the text, `transom_stream_error` has all of it, and the next
 /// call goes on behind the batch.

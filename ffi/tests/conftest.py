@@ -13,9 +13,11 @@ import pytest
 
 FFI = Path(__file__).resolve().parent.parent
 ROOT = FFI.parent
-PREFIX = ROOT / "target" / "ffi"
+PREFIX = Path(os.environ.get("TRANSOM_PREFIX", ROOT / "target" / "ffi"))
 EXAMPLES = FFI / "examples"
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+# For programs, not for libraries: what is loaded by a program that has no sanitizer cannot bring one.
+CFLAGS = os.environ.get("CFLAGS", "").split()
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ def compiled(compiler: list[str], folder: Path, out: Path, suffix: str) -> Built
     out.mkdir(exist_ok=True)
     flags = [f"-I{PREFIX / 'include'}"]
     link = [f"-L{PREFIX / 'lib'}", "-ltransom"]
-    build(*compiler, *flags, "-o", out / "host", f"host{suffix}", *link, cwd=folder)
-    build(*compiler, *flags, "-o", out / "errors", f"errors{suffix}", *link, cwd=folder)
+    build(*compiler, *flags, *CFLAGS, "-o", out / "host", f"host{suffix}", *link, cwd=folder)
+    build(*compiler, *flags, *CFLAGS, "-o", out / "errors", f"errors{suffix}", *link, cwd=folder)
     build(*compiler, *flags, "-shared", "-fPIC", "-o", out / "libexample.so", f"library{suffix}", cwd=folder)
-    build(*compiler, *flags, "-o", out / "worker", f"worker{suffix}", f"library{suffix}", *link, cwd=folder)
+    build(*compiler, *flags, *CFLAGS, "-o", out / "worker", f"worker{suffix}", f"library{suffix}", *link, cwd=folder)
     return Built([str(out / "host")], [str(out / "errors")], out / "libexample.so", out / "worker")
 
 
@@ -113,6 +115,20 @@ def go(out: Path) -> Built:
 
 
 @pytest.fixture(scope="session")
+def node(out: Path) -> Built:
+    """The examples in JavaScript, with their addon. Its packages come from the network the first time, in the versions of package-lock.json."""
+    program = need("node", "install Node.js 20 or later from https://nodejs.org")
+    npm = need("npm", "it comes with Node.js (Debian: apt-get install npm)")
+    need("pkg-config", "install it (Debian: apt-get install pkg-config)")
+    folder = EXAMPLES / "node"
+    installed, locked = folder / "node_modules" / ".package-lock.json", folder / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < locked.stat().st_mtime:
+        build(npm, "ci", "--no-audit", "--no-fund", cwd=folder)
+    build(npm, "run", "build", cwd=folder)
+    return Built([program, str(folder / "host.js")], [program, str(folder / "errors.js")], None, folder / "worker.js")
+
+
+@pytest.fixture(scope="session")
 def misuse(out: Path) -> list[str | Path]:
     """The command of the misuse tests, to which the name of a case is added."""
     compiler = need("cc", "install gcc (Debian: apt-get install build-essential)")
@@ -121,5 +137,5 @@ def misuse(out: Path) -> list[str | Path]:
     flags = [compiler, "-std=c11", "-D_GNU_SOURCE", "-g", *STRICT, f"-I{PREFIX / 'include'}"]
     build(*flags, "-shared", "-fPIC", "-o", folder / "libmisuse.so", "library.c", cwd=source)
     files = ["main.c", "arrays.c", "handles.c", "calls.c", "streams.c"]
-    build(*flags, "-o", folder / "misuse", *files, f"-L{PREFIX / 'lib'}", "-ltransom", "-pthread", cwd=source)
+    build(*flags, *CFLAGS, "-o", folder / "misuse", *files, f"-L{PREFIX / 'lib'}", "-ltransom", "-pthread", cwd=source)
     return [folder / "misuse", folder / "libmisuse.so", PREFIX / "bin" / "transom-native-worker"]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES, FFI, Built, environment
 
-HOSTS = ["c", "cpp", "go"]
-LIBRARIES = ["c", "cpp", "go"]
+HOSTS = ["c", "cpp", "go", "node"]
+LIBRARIES = ["c", "cpp", "go"]  # Node.js cannot be loaded into another process
+WORKERS = HOSTS
 PATIENCE = 10.0  # seconds for what ends in the background
 DEADLINE = 120  # seconds for one program
 
@@ -78,7 +79,7 @@ def test_errors(host: str, library: str, under: list[str], request: pytest.Fixtu
     assert re.sub(r"after \d+\.\d s", "after N s", printed) == expected("errors")
 
 
-@pytest.mark.parametrize("worker", LIBRARIES)
+@pytest.mark.parametrize("worker", WORKERS)
 def test_worker_program(worker: str, c: Built, request: pytest.FixtureRequest) -> None:
     """A worker program of one's own has the functions; the library is only a name then."""
     built: Built = request.getfixturevalue(worker)

@@ -1,4 +1,4 @@
-"""What `make install` lays out: headers that any compiler takes without a word, a library that exports its own functions only, pkg-config, the archive."""
+"""What `make install` lays out: headers that compile without a word, a library that exports its own functions only, pkg-config, the archive."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, PREFIX, STRICT, Built, environment
+from conftest import EXAMPLES, PREFIX, ROOT, STRICT, Built, environment
 
-VERSION = re.search(r'^version = "(.*)"', (PREFIX.parent.parent / "Cargo.toml").read_text(), re.MULTILINE)
+VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
 
 
-def done(*command: str | Path, **options: str) -> str:
+def done(*command: str | Path, **options: object) -> str:
     """What a command prints. It must succeed."""
     ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment(), **options)
     assert ended.returncode == 0, f"{' '.join(map(str, command))}\n{ended.stdout}{ended.stderr}"
@@ -53,7 +53,8 @@ def test_the_library_exports_what_the_header_declares_and_nothing_else(out: Path
 
 
 def test_pkg_config_knows_the_version(out: Path) -> None:
-    assert VERSION and pkg_config("--modversion") == [VERSION[1]]
+    assert VERSION
+    assert pkg_config("--modversion") == [VERSION[1]]
 
 
 def test_a_program_with_the_archive_needs_no_shared_library(c: Built, out: Path) -> None:
@@ -64,6 +65,25 @@ def test_a_program_with_the_archive_needs_no_shared_library(c: Built, out: Path)
     assert "libtransom" not in done("readelf", "-d", program)
     printed = done(program, sys.executable, EXAMPLES / "functions.py", c.library)
     assert printed == (EXAMPLES / "expected" / "host.txt").read_text()
+
+
+def test_what_the_cpp_header_owns(c: Built, tmp_path: Path) -> None:
+    for standard in ("c++11", "c++20"):
+        program = tmp_path / standard
+        source = Path(__file__).parent / "owned.cpp"
+        done(
+            "c++",
+            f"-std={standard}",
+            *STRICT,
+            *pkg_config("--cflags"),
+            f"-I{EXAMPLES / 'c'}",
+            "-o",
+            program,
+            source,
+            *pkg_config("--libs"),
+            "-pthread",
+        )
+        assert done(program, c.library) == "ok\n"
 
 
 def test_a_library_that_cannot_be_loaded_is_named_with_the_reason(c: Built, tmp_path: Path) -> None:
@@ -78,3 +98,11 @@ def test_a_library_that_cannot_be_loaded_is_named_with_the_reason(c: Built, tmp_
     assert f"message: cannot load the library {library}: {library}: file too short" in said(library)
     done("cc", "-xc", "-shared", "-o", library, "-", input="int nothing;")
     assert f"{library}: undefined symbol: transom_library" in said(library)
+
+
+def test_the_first_programs_of_the_document(tmp_path: Path, out: Path) -> None:
+    shown = dict(re.findall(r"<!-- tested: (\S+) -->\n```c\n(.*?)```", (EXAMPLES.parent.parent / "docs" / "abi.md").read_text(), re.DOTALL))
+    assert {name: (EXAMPLES.parent.parent / name).read_text() for name in shown} == shown
+    done("cc", *STRICT, "-shared", "-fPIC", "-o", tmp_path / "libfirst.so", EXAMPLES / "c" / "first_library.c", *pkg_config("--cflags"))
+    done("cc", *STRICT, "-o", tmp_path / "first", EXAMPLES / "c" / "first.c", *pkg_config("--cflags", "--libs"))
+    assert done(tmp_path / "first", cwd=tmp_path).split() == ["2", "3", "4"]

@@ -185,9 +185,9 @@ static void set_up(void) {
     CHECK(mkfifo(gate, 0600) == 0);
     shared_pool = new_pool(new_options());
     plus_one = native("plus_one");
-    struct ArrowArray batch = x_batch(3), result;
+    struct ArrowArray batch = x_batch(3), result = {0};
     OK(transom_pool_call(shared_pool, plus_one, &batch, &x_schema, &result, NULL, &error));
-    result.release(&result);
+    release_array(&result);
 }
 
 static void tear_down(void) {
