@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from compare import MANIFEST, Run, as_stream, difference, lacking, names_the_type, runs
-from drivers import HOSTS, WORKERS, absent
+from drivers import HOSTS, WORKERS, absent, built
 from matrix import KEPT, Matrix, kept
 from session import Session
 
@@ -43,6 +43,8 @@ def bench(request: pytest.FixtureRequest, matrix: Matrix) -> Iterator[Bench]:
     if reason is not None:
         matrix.skipped[host.name, worker.name] = reason
         pytest.skip(reason)
+    built(host)
+    built(worker)
     made = Bench(host, worker)
     yield made
     if made.session.alive:
