@@ -120,7 +120,7 @@ class Session:
                 return
             if time.monotonic() > until:
                 raise Broken(f"left behind: {held}, at first {self.allocated} bytes were allocated; {left}")
-            time.sleep(0.002)
+            time.sleep(0.001)
 
     def close(self) -> None:
         """Ends the pool and the program, and looks whether anything is left."""

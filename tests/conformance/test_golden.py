@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from build import notation
 from cdata import readable
-from compare import MANIFEST, Run, difference, load, runs, values
+from compare import MANIFEST, RUNS, Run, difference, load, values
 from functions import described
 from golden import CASES, Golden, catalogue, manifest, write_stream
 from integration import schema_json
@@ -59,7 +59,7 @@ def test_the_integration_format_goes_there_and_back(golden: Golden) -> None:
 
 
 def find(name: str, run: str = "plain") -> Run:
-    return next(found for found in runs(name) if found.name == run)
+    return next(found for found in RUNS[name] if found.name == run)
 
 
 def results(run: Run, function: str, folder: Path, change: Any) -> str | None:
