@@ -23,7 +23,7 @@ PROGRAM = Path(os.environ.get("TRANSOM_BIN", ROOT / "target/release/transom")).r
 pa.csv.read_csv(pa.BufferReader(b"a\n1\n"))
 
 FUNCTIONS = """
-import os, sys, time
+import atexit, os, sys, time
 from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,6 +36,13 @@ def double(n: pa.Int64Array) -> pa.Int64Array:
 @transom.udf
 def size(n: pa.Int64Array) -> pa.Int64Array:
     return pa.array([len(n)] * len(n), pa.int64())
+
+@transom.udf
+def talks(n: pa.Int64Array) -> pa.Int64Array:
+    print(len(n), "rows")
+    print("é?", file=sys.stderr)
+    atexit.register(print, "the last word")
+    return n
 
 @transom.udf
 def greet(text: str, n: int | None) -> str:
@@ -175,7 +182,7 @@ class Shell:
         done = self.run(function, *words, **options)
         text = done.stderr.decode()
         assert done.returncode == 1, text
-        assert re.match(r"error\[TRN-\d{4} [A-Z_]+\]: ", text), text
+        assert re.search(r"^error\[TRN-\d{4} [A-Z_]+\]: ", text, re.MULTILINE), text
         assert "panicked" not in text
         assert self.names() == before, "a file was left behind"
         return text

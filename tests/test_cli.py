@@ -155,6 +155,15 @@ def test_the_closing_line(shell: Shell) -> None:
     ), done.stderr
 
 
+def test_what_functions_print_is_shown_as_it_is_and_the_output_stays_clean(shell: Shell) -> None:
+    shell.input()
+    done = shell.run("talks", "in.parquet", "-o", "-", "--output-format", "csv")
+    said = done.stderr.decode().splitlines()
+    assert sorted(said[:3]) == ["1000 rows", "the last word", "é?"], said
+    assert said[3].startswith("1,000 rows, ")
+    assert len(done.stdout.splitlines()) == 1001
+
+
 def test_the_bar_is_for_terminals(shell: Shell) -> None:
     shell.input()
     main, side = pty.openpty()

@@ -14,39 +14,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 import transom
+from functions import X, plus_one, price, same
 
-
-@transom.udf
-def plus_one(x: pa.Int64Array) -> pa.Int64Array:
-    return pc.add(x, 1)
-
-
-@transom.udf
-def price(amount: float, discount: float) -> float:
-    return amount * (1 - discount)
-
-
-@transom.udf
-def sleepy(x: int) -> int:
-    time.sleep(0.05)
-    return x
-
-
-@transom.udf
-def stuck(x: int) -> int:
-    time.sleep(60)
-    return x
-
-
-@transom.udf
-def same(x: pa.Array) -> pa.Array:
-    return x
-
-
-X = pa.array([1, 2, 3])
 TABLE = pa.table(
     {
         "id": list("abcd"),

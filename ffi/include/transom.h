@@ -19,9 +19,9 @@
  * - A struct of this header starts with its size, which the program sets; it may grow in a later version of the library.
  */
 
-
 #ifndef TRANSOM_H
 #define TRANSOM_H
+
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -1003,8 +1003,6 @@ int32_t transom_worker_serve(int descriptor,
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* TRANSOM_H */
-
 /** The defaults of `transom_map_options_t`, to initialise one with. */
 #define TRANSOM_MAP_OPTIONS_INIT { sizeof(transom_map_options_t), NULL, 0, false, false }
 
@@ -1039,3 +1037,5 @@ TRANSOM_EXPORT const transom_library_t *transom_library(uint32_t abi_version);
 #ifdef __cplusplus
 }
 #endif
+
+#endif /* TRANSOM_H */

@@ -203,6 +203,9 @@ impl Node<'_> {
         for (index, kind) in child_types(self.kind).into_iter().enumerate() {
             // SAFETY: there are as many children, and the list is not NULL.
             let child = unsafe { self.array.children.add(index).read().as_ref() }.ok_or_else(|| format!("child {index} is NULL"))?;
+            if child.is_released() {
+                return Err(format!("child {index} was released, or was moved elsewhere"));
+            }
             // SAFETY: the caller's promise holds for children.
             unsafe { Node { array: child, kind }.check() }?;
             if child.length < least {

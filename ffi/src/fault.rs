@@ -45,11 +45,13 @@ pub fn write_stacks() {
 extern "C" fn on_fault(signal: c_int) {
     let descriptor = DESCRIPTOR.load(Ordering::Relaxed);
     let mut frames: [*mut c_void; FRAMES] = [null_mut(); FRAMES];
-    // SAFETY: neither allocates once `backtrace` was called before; both only read this thread's stack and write to a descriptor.
+    // SAFETY: none of them allocates once `backtrace` was called before; they read this thread's stack, write to a descriptor and end the process.
     unsafe {
         let count = libc::backtrace(frames.as_mut_ptr(), FRAMES as c_int);
         // The first is this function.
         libc::backtrace_symbols_fd(frames.as_ptr().add(1), (count - 1).max(0), descriptor);
+        // A library's runtime, such as Go's, may have put its own handler before this one: then nothing has set it back.
+        libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
     }
 }

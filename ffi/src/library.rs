@@ -52,7 +52,11 @@ fn load(path: &Path) -> Result<Table> {
     if !path.exists() {
         return Err(Error::new(Code::FunctionNotFound, format!("the library {} is not there", path.display())));
     }
-    let failed = |error: libloading::Error| Error::new(Code::FunctionImportFailed, format!("cannot load the library {}: {error}", path.display()));
+    let failed = |error: libloading::Error| {
+        // What dlerror says is the cause of what libloading says.
+        let said = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        Error::new(Code::FunctionImportFailed, format!("cannot load the library {}: {said}", path.display()))
+    };
     // SAFETY: loading runs the library's initialisers: to run its code is what this process is for, and all that it has to lose.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(failed)?;
     // SAFETY: the header gives this symbol this type.

@@ -78,6 +78,9 @@ impl Source {
         if status != 0 {
             return Err(self.stopped(status));
         }
+        if schema.release.is_none() {
+            return Err(Error::new(Code::BadSchema, "the stream said that it has a schema, and gave none").into());
+        }
         // SAFETY: the stream filled it by the rules of the C data interface.
         let schema = unsafe { import_schema(&raw const schema) }?;
         Ok(Reader { source: self, schema })

@@ -295,7 +295,10 @@ impl Runtime for Functions {
         };
         let schema = match loaded.schema.take() {
             Some((seen, schema)) if Arc::ptr_eq(&seen, arguments.schema_ref()) => schema,
-            _ => export_schema(arguments.schema_ref())?,
+            _ => {
+                check_types(&loaded.definition.signature, arguments.schema_ref())?;
+                export_schema(arguments.schema_ref())?
+            }
         };
         let (_, schema) = loaded.schema.insert((arguments.schema(), schema));
         let mut input = export_batch(&arguments);
@@ -350,6 +353,18 @@ impl Runtime for Functions {
         };
         Ok(Box::new(Outgoing { output, call, stopped, ended: false }))
     }
+}
+
+/// Code in C reads an argument by the type that it declared, and never asks: another one would lead it out of its buffers.
+fn check_types(signature: &Signature, arguments: &Schema) -> Result<(), RemoteError> {
+    for parameter in &signature.parameters {
+        let (Some(declared), Ok(given)) = (&parameter.data_type, arguments.field_with_name(&parameter.name)) else { continue };
+        if !given.data_type().equals_datatype(declared) {
+            let what = format!("{} takes {declared} as `{}`, and is given {}", signature.describe(), parameter.name, given.data_type());
+            return Err(RemoteError { hint: Some("cast the column first".to_owned()), ..RemoteError::new(Code::ArgumentType, what) });
+        }
+    }
+    Ok(())
 }
 
 /// The input of a batches function. How it ended, where that was not its end, is kept for the host.

@@ -1,4 +1,4 @@
-//! The program `transom`: runs a Python function over files, in isolated workers, from one command.
+//! The program `transom`: runs a function over files, in isolated workers, from one command.
 
 mod args;
 mod columns;
@@ -7,6 +7,7 @@ mod input;
 mod interpreter;
 mod interrupt;
 mod output;
+mod printed;
 mod progress;
 mod report;
 mod run;

@@ -54,6 +54,11 @@ impl Progress {
         ));
     }
 
+    /// What draws, for others that write to standard error meanwhile.
+    pub(crate) fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
     /// Shows a line that is not the bar's, above it.
     pub(crate) fn note(&self, line: &str) {
         // Nobody can be told where standard error itself fails.

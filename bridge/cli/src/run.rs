@@ -13,6 +13,7 @@ use crate::columns::{self, Choice};
 use crate::input::{self, Inputs};
 use crate::interpreter::Interpreter;
 use crate::output::{self, Output, Prepared, Target, Wanted};
+use crate::printed::Printed;
 use crate::progress::{Progress, number, seconds, size};
 use crate::{args, interpreter, interrupt};
 
@@ -26,20 +27,38 @@ pub(crate) fn run(args: &args::Run) -> Result<()> {
     let prepared = output::prepare(target, inputs.paths())?;
     let python = (function.language() == Language::Python).then(|| interpreter::find(args.python.as_deref())).transpose()?;
     let pool = pool(args, &function, python.as_ref())?;
-    let signature = pool.describe_blocking(&function).map_err(|error| match &python {
+    let mut progress = Progress::start(inputs.meter.clone(), args.limit);
+    let printed = Printed::follow(&pool, progress.bar())?;
+    let done = over(args, &pool, &function, python.as_ref(), inputs, prepared, &mut progress);
+    progress.clear();
+    let copies = pool.copies();
+    let time = started.elapsed();
+    drop(pool);
+    // What functions said comes before what became of them.
+    printed.finish();
+    let (rows, workers) = done?;
+    progress.note(&summary(rows, progress.rows(), time, workers, &copies));
+    Ok(())
+}
+
+/// Loads the function and runs it over all inputs; gives the number of input rows, and of workers that had a part in it.
+fn over(
+    args: &args::Run,
+    pool: &Pool,
+    function: &Function,
+    python: Option<&Interpreter>,
+    inputs: Inputs,
+    prepared: Prepared,
+    progress: &mut Progress,
+) -> Result<(u64, usize)> {
+    let signature = pool.describe_blocking(function).map_err(|error| match python {
         Some(python) => python.blamed(error),
         None => error,
     })?;
     check(args, &signature, &inputs.schema)?;
     let choice = columns::choose(&inputs.schema, &signature, args.columns.as_deref(), args.append)?;
-
-    let mut progress = Progress::start(inputs.meter.clone(), args.limit);
-    let rows = map(args, &pool, &function, inputs, choice, prepared, &mut progress);
-    progress.clear();
-    let rows = rows?;
-    let workers = if signature.kind == Kind::Batches { 1 } else { workers(args) };
-    progress.note(&summary(rows, progress.rows(), started.elapsed(), workers, &pool.copies()));
-    Ok(())
+    let rows = map(args, pool, function, inputs, choice, prepared, progress)?;
+    Ok((rows, if signature.kind == Kind::Batches { 1 } else { workers(args) }))
 }
 
 fn function(args: &args::Run) -> Result<Function> {

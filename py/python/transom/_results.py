@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from transom._chunks import TooLarge, one_chunk
 from transom._failures import Failure, cap
 from transom._hints import Hint
 from transom._values import Unfit, check, described
@@ -55,7 +56,7 @@ def _array(value: Any, wanted: pa.DataType | None) -> pa.Array:
     if isinstance(value, pa.Array):
         return value
     if isinstance(value, pa.ChunkedArray):
-        return _joined(value)
+        return _one_chunk(value)
     if isinstance(value, (pa.RecordBatch, pa.Table, pa.Scalar)) or value is None:
         raise not_arrow(value)
     try:
@@ -65,13 +66,13 @@ def _array(value: Any, wanted: pa.DataType | None) -> pa.Array:
             return _from_pandas(value, wanted)
         if _library_class(value, "polars", "Series"):
             found = value.to_arrow()
-            return _joined(found.cast(wanted)) if wanted is not None else _joined(found)
+            return _one_chunk(found.cast(wanted)) if wanted is not None else _one_chunk(found)
         if _library_class(value, "pandas", "DataFrame") or _library_class(value, "polars", "DataFrame"):
             raise not_arrow(value)
         if hasattr(value, "__arrow_c_array__"):
             return pa.array(value)
         if hasattr(value, "__arrow_c_stream__"):
-            return _joined(pa.chunked_array(value))
+            return _one_chunk(pa.chunked_array(value))
     except Unfit as unfit:
         raise Failure("INVALID_DATA", f"the function returned {shown(value)}: {unfit.reason}", row=unfit.row) from None
     except Failure:
@@ -98,19 +99,11 @@ def not_arrow(value: Any) -> Failure:
     return Failure("NOT_ARROW", f"the function returned {shown(value)}, which is not Arrow data", hint=advice)
 
 
-def _joined(value: Any) -> pa.Array:
-    if isinstance(value, pa.Array):
-        return value
-    if value.num_chunks == 1:
-        return value.chunk(0)
-    joined = value.combine_chunks()
-    if isinstance(joined, pa.ChunkedArray):
-        if joined.num_chunks == 1:
-            return joined.chunk(0)
-        if joined.num_chunks == 0:
-            return pa.array([], type=value.type)
-        raise Failure("INVALID_DATA", f"the function returned more than one {value.type} array can hold; return a large_{value.type}")
-    return joined
+def _one_chunk(value: Any) -> pa.Array:
+    try:
+        return one_chunk(value)
+    except TooLarge:
+        raise Failure("INVALID_DATA", f"the function returned more than one {value.type} array can hold; return a large_{value.type}") from None
 
 
 def _from_numpy(value: Any, wanted: pa.DataType | None) -> pa.Array:
@@ -120,14 +113,14 @@ def _from_numpy(value: Any, wanted: pa.DataType | None) -> pa.Array:
         )
     if value.dtype == object and wanted is not None:
         check(value.tolist(), wanted)
-    return _joined(pa.array(value, type=wanted))
+    return _one_chunk(pa.array(value, type=wanted))
 
 
 def _from_pandas(value: Any, wanted: pa.DataType | None) -> pa.Array:
     if value.dtype == object and wanted is not None:
         # Only None and NaN stand for nulls here, and neither has anything to lose.
         check([v for v in value.tolist() if v == v], wanted)
-    return _joined(pa.Array.from_pandas(value, type=wanted))
+    return _one_chunk(pa.Array.from_pandas(value, type=wanted))
 
 
 def to_batches(value: Any, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from transom._chunks import TooLarge, one_chunk
 from transom._errors import InvalidArgument
 
 #: Rows of a batch made of data in memory, which has no batches of its own.
@@ -120,18 +121,11 @@ def _array(value: Any, place: Any) -> pa.Array:
 
 
 def _one_chunk(value: Any) -> pa.Array:
-    if isinstance(value, pa.Array):
-        return value
-    if value.num_chunks == 1:
-        return value.chunk(0)
-    joined = value.combine_chunks()
-    if isinstance(joined, pa.ChunkedArray):
-        if joined.num_chunks == 0:
-            return pa.array([], type=value.type)
-        if joined.num_chunks > 1:
-            raise InvalidArgument("a column is too large for one batch", code="BAD_OPTION", hint="use pool.map, which sends it batch by batch")
-        return joined.chunk(0)
-    return joined
+    try:
+        return one_chunk(value)
+    except TooLarge:
+        message = "a column is too large for one batch"
+        raise InvalidArgument(message, code="BAD_OPTION", hint="use pool.map, which sends it batch by batch") from None
 
 
 def stream(source: Any) -> pa.RecordBatchReader | Iterator[pa.RecordBatch]:

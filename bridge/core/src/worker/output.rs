@@ -94,10 +94,11 @@ impl Drain {
         }
     }
 
-    /// Takes in what is there now.
-    pub(super) fn take_rest(&mut self) {
+    /// Takes in what is there now, and gives it.
+    pub(super) fn take_rest(&mut self) -> Vec<u8> {
         let (text, _) = read(&self.pipe, &mut self.open);
         self.tail.push(&text);
+        text
     }
 }
 

@@ -134,7 +134,7 @@ impl<O: Owner> Supervisor<O> {
         let mut reader = output.as_mut().ok();
         let lives: Vec<_> = self.workers.clone().zip(&links).map(|(worker, link)| Life::lead(self, &shared, worker, link, reader.take())).collect();
         let ends = join_all(lives).await;
-        let words = output.map(LastWords::new);
+        let words = output.map(|output| LastWords::new(output, |text| self.owner.printed(self.workers.start, text)));
         let mut answers = Vec::with_capacity(ends.len());
         for ((worker, link), mut end) in self.workers.clone().zip(links).zip(ends) {
             let process = format!("worker {worker} (process {})", shared.process.pid());
@@ -158,9 +158,13 @@ struct LastWords {
 }
 
 impl LastWords {
-    fn new(mut output: [Drain; 3]) -> Self {
-        output.iter_mut().for_each(Drain::take_rest);
-        let [stdout, stderr, faults] = &output;
+    fn new(mut output: [Drain; 3], tell: impl Fn(Vec<u8>)) -> Self {
+        let [stdout, stderr, faults] = &mut output;
+        // Said right before the end, it is told as if it had been said before.
+        for text in [stdout.take_rest(), stderr.take_rest()].into_iter().filter(|text| !text.is_empty()) {
+            tell(text);
+        }
+        faults.take_rest();
         let mut lines = stdout.tail.last_lines(5);
         lines.extend(stderr.tail.last_lines(10));
         Self { lines, stack: exit::users_stack(&faults.tail.text()) }

@@ -123,7 +123,9 @@ func Native(library, name string) (*Function, error) {
 	var raised *C.transom_error_t
 	function := &Function{}
 	cText(library, func(library *C.char) C.int32_t {
-		return cText(name, func(name *C.char) C.int32_t { return C.transom_function_native(library, name, &function.handle, &raised) })
+		return cText(name, func(name *C.char) C.int32_t {
+			return C.transom_function_native(library, name, &function.handle, &raised)
+		})
 	})
 	if raised != nil {
 		return nil, failure(raised)
@@ -135,7 +137,9 @@ func Native(library, name string) (*Function, error) {
 func Python(reference string) (*Function, error) {
 	var raised *C.transom_error_t
 	function := &Function{}
-	cText(reference, func(reference *C.char) C.int32_t { return C.transom_function_python(reference, &function.handle, &raised) })
+	cText(reference, func(reference *C.char) C.int32_t {
+		return C.transom_function_python(reference, &function.handle, &raised)
+	})
 	if raised != nil {
 		return nil, failure(raised)
 	}
@@ -159,8 +163,10 @@ func (s *cStructs) free() {
 	C.free(unsafe.Pointer(s))
 }
 
-func (s *cStructs) cArray() *cdata.CArrowArray   { return (*cdata.CArrowArray)(unsafe.Pointer(&s.array)) }
-func (s *cStructs) cSchema() *cdata.CArrowSchema { return (*cdata.CArrowSchema)(unsafe.Pointer(&s.schema)) }
+func (s *cStructs) cArray() *cdata.CArrowArray { return (*cdata.CArrowArray)(unsafe.Pointer(&s.array)) }
+func (s *cStructs) cSchema() *cdata.CArrowSchema {
+	return (*cdata.CArrowSchema)(unsafe.Pointer(&s.schema))
+}
 func (s *cStructs) cStream() *cdata.CArrowArrayStream {
 	return (*cdata.CArrowArrayStream)(unsafe.Pointer(&s.stream))
 }
@@ -246,4 +252,40 @@ func (r *Results) failure() error {
 func (r *Results) Release() {
 	C.release_stream(&r.structs.stream)
 	r.structs.free()
+}
+
+// Signature is what a function takes and gives.
+type Signature struct {
+	// Text is the signature in words, such as "price(a, b)".
+	Text string
+	// Format of the first column of its results, by the C data interface; empty where only the first result tells.
+	Format string
+}
+
+// Describe loads a function in a worker, where that was not done before, and says what it takes and gives.
+func (p *Pool) Describe(function *Function) (*Signature, error) {
+	var raised *C.transom_error_t
+	var described *C.transom_signature_t
+	if C.transom_pool_describe(p.handle, function.handle, &described, &raised) != 0 {
+		return nil, failure(raised)
+	}
+	defer C.transom_signature_free(described)
+	given := newStructs()
+	defer given.free()
+	if C.transom_signature_schema(described, &given.schema, &raised) != 0 {
+		return nil, failure(raised)
+	}
+	signature := &Signature{Text: C.GoString(C.transom_signature_text(described))}
+	if given.schema.release != nil {
+		signature.Format = C.GoString((*given.schema.children).format)
+	}
+	return signature, nil
+}
+
+// BeforeInit is the code that functions of the library fail with until Open has compared the library with the header.
+func BeforeInit() Code {
+	var made *C.transom_options_t
+	code := Code(C.transom_options_new(&made, nil))
+	C.transom_options_free(made)
+	return code
 }

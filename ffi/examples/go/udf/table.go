@@ -10,14 +10,33 @@ package udf
 extern int32_t transomGoScalar(void *, transom_call_t *, struct ArrowArray *, struct ArrowSchema *, struct ArrowArray *, struct ArrowSchema *);
 extern int32_t transomGoBatches(void *, transom_call_t *, struct ArrowArrayStream *, struct ArrowArrayStream *);
 
-// Go has no const: the schema of the arguments is lent, so Go gets a copy of the struct whose release does nothing.
-static void keep_schema(struct ArrowSchema *schema) { schema->release = NULL; }
+static void release_copy(struct ArrowSchema *copy) {
+    for (int64_t child = 0; child < copy->n_children; child++) {
+        if (copy->children[child]->release != NULL) release_copy(copy->children[child]);
+        free(copy->children[child]);
+    }
+    if (copy->dictionary != NULL && copy->dictionary->release != NULL) release_copy(copy->dictionary);
+    free(copy->dictionary);
+    free(copy->children);
+    copy->release = NULL;
+}
+
+// The schema of the arguments is lent, and arrow-go releases what it imports, and each child of it: it gets a copy, whose texts are still lent.
+static struct ArrowSchema *copy_schema(const struct ArrowSchema *schema, struct ArrowSchema *copy) {
+    *copy = *schema;
+    copy->release = release_copy;
+    copy->children = calloc(schema->n_children + 1, sizeof *copy->children);
+    for (int64_t child = 0; child < schema->n_children; child++) {
+        copy->children[child] = copy_schema(schema->children[child], malloc(sizeof *copy));
+    }
+    if (schema->dictionary != NULL) copy->dictionary = copy_schema(schema->dictionary, malloc(sizeof *copy));
+    return copy;
+}
 
 static int32_t scalar(void *user_data, transom_call_t *call, struct ArrowArray *arguments, const struct ArrowSchema *schema,
                       struct ArrowArray *result, struct ArrowSchema *result_schema) {
-    struct ArrowSchema lent = *schema;
-    lent.release = keep_schema;
-    return transomGoScalar(user_data, call, arguments, &lent, result, result_schema);
+    struct ArrowSchema copy;
+    return transomGoScalar(user_data, call, arguments, copy_schema(schema, &copy), result, result_schema);
 }
 
 // Go cannot call function pointers of C, nor macros.
