@@ -1,8 +1,8 @@
 """Arrow arrays from plain values, and plain values in the kit's notation, for every Arrow type.
 
-A value is None, or: an integer with the bits of what has a fixed width (signed for integers, decimals, dates, times and durations; the raw bits for
-floats); a tuple of integers for intervals; a bool; bytes or a str; a list for lists and structs, of pairs for maps; (number of the child, value) for unions.
-Arrays are put together buffer by buffer, so that what lies under a null is known to be rubbish.
+A value is None, or: an integer with the bits of what has a fixed width (signed for integers, decimals, dates, times and durations; the raw
+bits for floats); a tuple of integers for intervals; a bool; bytes or a str; a list for lists and structs, of pairs for maps; (number of the child,
+value) for unions. Arrays are put together buffer by buffer, so that what lies under a null is known to be rubbish.
 """
 
 from __future__ import annotations

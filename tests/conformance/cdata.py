@@ -1,7 +1,8 @@
 """What pyarrow does by the C data interface alone: two interval types, and how extension types look to others.
 
-pyarrow's core has intervals of months and of days and time, and pyarrow has no array class for them. A batch with such a column can be held, sliced, sent by
-IPC and exported as long as nobody touches the column itself. Here the same memory is given another type, by which it can be made and read.
+pyarrow's core has intervals of months and of days and time, and pyarrow has no array class for them. A batch with such a column can be held,
+sliced, sent by IPC and exported as long as nobody touches the column itself. Here the same memory is given another type, by which it can be made and
+read.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -82,18 +81,15 @@ class Run:
         return [*((name, column) for column in self.columns for name in ("identity", "describe")), ("identity_batches", None)]
 
 
-@functools.cache
-def runs(name: str) -> list[Run]:
-    """The runs of a file."""
-    entry = next(entry for entry in MANIFEST if entry["name"] == name)
-    return [Run(entry, run) for run in entry["runs"]]
-
-
 def _of_an_array(kind: pa.DataType) -> pa.DataType:
     """What a scalar function gives back of a type: without a field, nothing says that an array is of an extension type or its dictionary in order."""
     if isinstance(kind, pa.BaseExtensionType):
         return kind.storage_type
     return pa.dictionary(kind.index_type, kind.value_type) if types.is_dictionary(kind) else kind
+
+
+#: The runs of each file. Made before the first test, so that the search for garbage after each has no need to look at them.
+RUNS = {entry["name"]: [Run(entry, run) for run in entry["runs"]] for entry in MANIFEST}
 
 
 def difference(run: Run, function: str, column: int | None, output: Path) -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,19 +17,21 @@ BUILT = ROOT / "target" / "debug"
 PYARROW = "pyarrow has no arrays of this type"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Host:
     """A program that makes a pool and answers requests."""
 
     name: str
     command: tuple[str, ...]
-    #: Files that must be there, and how they come about.
-    needs: Mapping[Path, str] = field(default_factory=dict)
+    #: Files and programs that must be there, and how they come about.
+    needs: Mapping[str, str] = field(default_factory=dict)
+    #: The command that builds it, where it is not built with the rest.
+    build: tuple[str, ...] = ()
     #: What its library does not have, and why.
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Worker:
     """What runs the kit's functions."""
 
@@ -38,7 +43,8 @@ class Worker:
     functions: Mapping[str, str]
     class_path: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    needs: Mapping[Path, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
+    build: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -47,13 +53,29 @@ def named(place: str) -> dict[str, str]:
     return {name: f"{place}:{name}" for name in ("identity", "identity_batches", "describe")}
 
 
-def built(name: str) -> dict[Path, str]:
-    return {BUILT / name: "cargo test --no-run"}
+CC = ("cc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g", "-fPIC", "-shared", f"-I{ROOT / 'ffi' / 'include'}")
+SOURCES = HERE / "c"
+LIBTRANSOM = BUILT / "libtransom_ffi.so"
+C_HOST = BUILT / "libconformance_host.so"
+C_WORKER = BUILT / "libconformance_worker.so"
+NATIVE = BUILT / "transom-native-worker"
+
+CARGO = "cargo test --no-run"
+FFI = "cargo build --package transom-ffi"
+NO_CC = "install gcc"
+LEVELS = "pyarrow imports 64 levels, one of which is the batch"
 
 
 HOSTS = (
-    Host("Rust", (str(BUILT / "conformance-host"),), built("conformance-host")),
-    Host("Python", (sys.executable, str(HERE / "host.py")), missing={"depth_64": "pyarrow imports 64 levels, one of which is the batch"}),
+    Host("Rust", (str(BUILT / "conformance-host"),), needs={str(BUILT / "conformance-host"): CARGO}),
+    Host("Python", (sys.executable, str(HERE / "host.py")), missing={"depth_64": LEVELS}),
+    Host(
+        "C",
+        (sys.executable, str(HERE / "c_host.py"), str(LIBTRANSOM), str(C_HOST)),
+        needs={"cc": NO_CC, str(LIBTRANSOM): FFI},
+        build=(*CC, str(SOURCES / "host.c"), str(LIBTRANSOM), "-o", str(C_HOST)),
+        missing={"depth_64": f"its files are read by pyarrow, and {LEVELS}"},
+    ),
 )
 
 WORKERS = (
@@ -62,17 +84,39 @@ WORKERS = (
         "python",
         sys.executable,
         named(str(HERE / "functions.py")),
-        missing={
-            "interval_year_month": PYARROW,
-            "interval_day_time": PYARROW,
-            "depth_64": "pyarrow imports 64 levels, one of which is the batch",
-        },
+        missing={"interval_year_month": PYARROW, "interval_day_time": PYARROW, "depth_64": LEVELS},
     ),
-    Worker("Rust", "native", str(BUILT / "conformance-worker"), named("conformance-worker"), needs=built("conformance-worker")),
+    Worker(
+        "Rust",
+        "native",
+        str(BUILT / "conformance-worker"),
+        named("conformance-worker"),
+        needs={str(BUILT / "conformance-worker"): CARGO},
+    ),
+    Worker(
+        "C",
+        "native",
+        str(NATIVE),
+        named(str(C_WORKER)),
+        needs={"cc": NO_CC, str(NATIVE): FFI},
+        build=(*CC, str(SOURCES / "describe.c"), str(SOURCES / "worker.c"), "-o", str(C_WORKER)),
+    ),
 )
 
 
 def absent(*parts: Host | Worker) -> str | None:
     """Why a pair cannot run here."""
-    lacking = [f"{path} is not there ({advice})" for part in parts for path, advice in part.needs.items() if not path.exists()]
+    lacking = [
+        f"{what} is not there: {advice}"
+        for part in parts
+        for what, advice in part.needs.items()
+        if shutil.which(what) is None and not Path(what).exists()
+    ]
     return "; ".join(lacking) or None
+
+
+@functools.cache
+def built(part: Host | Worker) -> None:
+    """Builds what is not built with the rest, once in a run."""
+    if part.build:
+        subprocess.run(part.build, check=True)

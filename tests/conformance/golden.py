@@ -314,7 +314,7 @@ def catalogue() -> list[Golden]:
 
 
 def integration_files(found: dict[str, Golden]) -> Iterable[Golden]:
-    """What is kept in the JSON format of Arrow's integration tests: the columns `x` of a family of types side by side, under the names of the types."""
+    """Files in the JSON format of Arrow's integration tests: the columns `x` of a family of types side by side, under the names of the types."""
     families: dict[str, list[str]] = {}
     for name, golden in found.items():
         if golden.schema.names == ["x", "y"] and name not in ("metadata", "views_of_many_buffers"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -34,8 +34,8 @@ class Host:
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            with self.pool.map(self.function(request["function"]), _source(request)) as results:
-                return {"batches": _write(results, request["output"])}
+            with self.pool.map(self.function(request["function"]), source(request)) as results:
+                return {"batches": write(results.schema, results, request["output"])}
         except transom.TransomError as error:
             return {"failed": {"code": error.code, "message": str(error)}}
         except (pa.ArrowException, KeyError) as error:
@@ -51,7 +51,7 @@ class Host:
         return {}
 
 
-def _source(request: dict[str, Any]) -> pa.RecordBatchReader:
+def source(request: dict[str, Any]) -> pa.RecordBatchReader:
     """The batches of a request, as one stream."""
     with pa.ipc.open_stream(request["file"]) as reader:
         schema, golden = reader.schema, list(reader)
@@ -70,18 +70,18 @@ def _source(request: dict[str, Any]) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _write(results: transom.Batches, path: str) -> int:
+def write(schema: pa.Schema, results: Iterable[pa.RecordBatch], path: str) -> int:
+    """Writes the results and says how many there are."""
     count = 0
-    with pa.ipc.new_stream(path, results.schema) as writer:
+    with pa.ipc.new_stream(path, schema) as writer:
         for batch in results:
             writer.write_batch(batch)
             count += 1
     return count
 
 
-def main() -> None:
-    """Serves until the end of the input."""
-    host = Host()
+def serve(host: Any) -> None:
+    """Answers requests until there are no more."""
     gc.freeze()  # what the libraries have made need not be looked at for each `held`
     for line in sys.stdin:
         request = json.loads(line)
@@ -89,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Host())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from dataclasses import dataclass, field
@@ -388,7 +389,7 @@ def text_json(array: pa.Array) -> Json:
     code = "q" if types.is_large_string(kind) or types.is_large_binary(kind) else "i"
     offsets = unpacked(code, buffers[1], count + 1) or [0]
     raw = buffers[2].to_pybytes() if buffers[2] is not None else b""
-    data = [shown(raw[start:end]) for start, end in zip(offsets, offsets[1:], strict=False)]
+    data = [shown(raw[start:end]) for start, end in itertools.pairwise(offsets)]
     return found | {"OFFSET": numbers_json(code, offsets), "DATA": data}
 
 

@@ -75,5 +75,9 @@ def lacked_features() -> dict[str, str]:
 
 def kept(path: Path = KEPT) -> dict[str, list[str]]:
     """The kept table: the cells of each column, by its heading."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in path.read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in path.read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| ---")
+    ]
     return {heading: [row[column] for row in rows[1:]] for column, heading in enumerate(rows[0])}

@@ -63,7 +63,7 @@ class Session:
 
     def __init__(self, host: Host, worker: Worker) -> None:
         self.host, self.worker = host, worker
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115: closed with the process
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(host.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, cwd=ROOT, bufsize=0)
         self.asked = b""
         try:
@@ -120,7 +120,7 @@ class Session:
                 return
             if time.monotonic() > until:
                 raise Broken(f"left behind: {held}, at first {self.allocated} bytes were allocated; {left}")
-            time.sleep(0.002)
+            time.sleep(0.001)
 
     def close(self) -> None:
         """Ends the pool and the program, and looks whether anything is left."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compare import MANIFEST, Run, as_stream, difference, lacking, names_the_type, runs
-from drivers import HOSTS, WORKERS, absent
+from compare import MANIFEST, RUNS, Run, as_stream, difference, lacking, names_the_type
+from drivers import HOSTS, WORKERS, absent, built
 from matrix import KEPT, Matrix, kept
 from session import Session
 
@@ -43,6 +43,8 @@ def bench(request: pytest.FixtureRequest, matrix: Matrix) -> Iterator[Bench]:
     if reason is not None:
         matrix.skipped[host.name, worker.name] = reason
         pytest.skip(reason)
+    built(host)
+    built(worker)
     made = Bench(host, worker)
     yield made
     if made.session.alive:
@@ -52,7 +54,7 @@ def bench(request: pytest.FixtureRequest, matrix: Matrix) -> Iterator[Bench]:
 @pytest.mark.parametrize("entry", MANIFEST, ids=FILES)
 def test_pair(bench: Bench, entry: dict[str, Any], folder: Path, matrix: Matrix) -> None:
     source, faults, batches, lacked = as_stream(entry, folder), [], 0, set()
-    for run in runs(entry["name"]):
+    for run in RUNS[entry["name"]]:
         for function, column in run.calls():
             missing = lacking(run, column, bench.host.missing, bench.worker.missing)
             fault, passed = call(bench, run, function, column, missing, source, folder / "out.arrows")
@@ -61,6 +63,7 @@ def test_pair(bench: Bench, entry: dict[str, Any], folder: Path, matrix: Matrix)
             if fault:
                 faults.append(f"{run.name}, {function} of {'all columns' if column is None else f'column {column}'}: {fault}")
     assert not faults, "\n".join(faults)
+    bench.session.settle()
     matrix.note((bench.host.name, bench.worker.name), entry["name"], batches, frozenset(lacked))
 
 
@@ -70,7 +73,6 @@ def call(bench: Bench, run: Run, function: str, column: int | None, missing: dic
     reference = bench.worker.functions[function]
     request = {"function": reference, "file": str(source), "inputs": run.inputs, "column": column, "output": str(output)}
     answer = session.ask({"do": "run", **request})
-    session.settle()
     failed = answer.get("failed")
     if run.refused is not None and not missing:
         if failed and failed["code"] == run.refused:
