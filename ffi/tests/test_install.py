@@ -100,6 +100,38 @@ def test_a_library_that_cannot_be_loaded_is_named_with_the_reason(c: Built, tmp_
     assert f"{library}: undefined symbol: transom_library" in said(library)
 
 
+def test_a_deadline_shows_where_a_function_hangs(tmp_path: Path, out: Path) -> None:
+    library = tmp_path / "libspin.so"
+    text = """
+        #include <transom.h>
+        int32_t spins_for_ever(void *, transom_call_t *, struct ArrowArray *, const struct ArrowSchema *, struct ArrowArray *, struct ArrowSchema *);
+        int32_t spins_for_ever(void *user_data, transom_call_t *call, struct ArrowArray *arguments, const struct ArrowSchema *schema,
+                               struct ArrowArray *result, struct ArrowSchema *result_schema) {
+            volatile int turns = 0;
+            (void)user_data, (void)call, (void)arguments, (void)schema, (void)result, (void)result_schema;
+            for (;;) turns = !turns;
+        }
+        static const transom_field_t x[] = {TRANSOM_FIELD("x", NULL)};
+        static const transom_definition_t definitions[] = {
+            {sizeof definitions[0], "spin", TRANSOM_KIND_SCALAR, false, x, 1, NULL, 0, 50, 0, spins_for_ever, NULL, NULL},
+        };
+        static const transom_library_t library = {sizeof library, TRANSOM_ABI_VERSION, sizeof definitions[0], definitions, 1, "C"};
+        const transom_library_t *transom_library(uint32_t abi_version) { return abi_version == TRANSOM_ABI_VERSION ? &library : NULL; }
+    """
+    done("cc", "-xc", *STRICT, *pkg_config("--cflags"), "-shared", "-fPIC", "-o", library, "-", input=text)
+    program = f"""if True:
+        import pyarrow as pa, transom
+        with transom.Pool(workers=1) as pool:
+            try:
+                pool.call(transom.native({str(library)!r}, "spin"), pa.array([1]))
+            except transom.TransomError as error:
+                print(error)
+    """
+    said = done(sys.executable, "-c", program)
+    assert "DEADLINE_EXCEEDED" in said
+    assert f"{library}(spins_for_ever+" in said
+
+
 def test_the_first_programs_of_the_document(tmp_path: Path, out: Path) -> None:
     shown = dict(re.findall(r"<!-- tested: (\S+) -->\n```c\n(.*?)```", (EXAMPLES.parent.parent / "docs" / "abi.md").read_text(), re.DOTALL))
     assert {name: (EXAMPLES.parent.parent / name).read_text() for name in shown} == shown

@@ -48,7 +48,8 @@ impl Launch {
 
     /// A worker for functions in shared libraries: the program `transom-native-worker`.
     pub fn native(program: impl Into<PathBuf>) -> Self {
-        Self::bare(Language::Native, program.into())
+        // It writes the stack of the function. A worker program of another make just ends.
+        Self { stack_signal: Some(Signal::ABORT), ..Self::bare(Language::Native, program.into()) }
     }
 
     /// A JVM, with the class path on which `transom-java` and arrow-java lie, and a link for each of its threads.
