@@ -1,5 +1,5 @@
-//! A worker in Rust, for tests: it starts in a millisecond, so a thousand of them can be killed. A pool starts it like an interpreter, with the link's
-//! descriptor as the last argument.
+//! A worker in Rust, for tests: it starts in a millisecond, so a thousand of them can be killed. A pool starts it like an interpreter, with the
+//! descriptor of its link as the last argument; or like a JVM, with one for each of its threads.
 
 use std::collections::HashMap;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -19,11 +19,12 @@ use transom::{Code, Kind, Parameter, Signature};
 const BRINK: Duration = Duration::from_millis(20);
 
 fn main() {
-    let descriptor = std::env::args().next_back().and_then(|text| text.parse().ok()).expect("the last argument is a descriptor");
-    // SAFETY: the host opened the descriptor for this process alone and says its number; nothing else here uses it.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    let outcome = serve(descriptor, &mut Native::default());
-    std::process::exit(i32::from(outcome.is_err()));
+    let descriptors: Vec<i32> = std::env::args().rev().map_while(|text| text.parse().ok()).collect();
+    // SAFETY: the host opened the descriptors for this process alone and says their numbers; nothing else here uses them.
+    let descriptors = descriptors.into_iter().map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let threads: Vec<_> = descriptors.map(|descriptor| std::thread::spawn(|| serve(descriptor, &mut Native::default()))).collect();
+    let failed = threads.into_iter().any(|thread| !matches!(thread.join(), Ok(Ok(()))));
+    std::process::exit(i32::from(failed));
 }
 
 #[derive(Default)]
@@ -47,7 +48,7 @@ impl Runtime for Native {
         if name == "die_when_loaded_again" && !first_time()? {
             std::process::abort();
         }
-        if module != "native" {
+        if !module.starts_with("native") {
             return Err(RemoteError::new(Code::FunctionNotFound, format!("there is no module {module}")));
         }
         self.names.insert(function, name.clone());

@@ -1,12 +1,43 @@
-//! What a function is: a name, a source, a kind, a signature and policies. Knows nothing of workers.
+//! What a function is: a language, a name, a source, a kind, a signature and policies. Knows nothing of workers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::failure::{Code, Error, Result};
+
+/// What a function is written in, which decides what kind of worker runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Language {
+    /// Python, in an interpreter.
+    Python,
+    /// A shared library with a C entry point, whatever it was compiled from.
+    Native,
+    /// Java, Scala, Kotlin or what else runs on a JVM.
+    Java,
+}
+
+impl Language {
+    /// Every language, in order.
+    pub const ALL: &'static [Language] = &[Language::Python, Language::Native, Language::Java];
+
+    /// The name by which bindings know it, such as `python`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Language::Python => "python",
+            Language::Native => "native",
+            Language::Java => "java",
+        }
+    }
+
+    /// The language of this name, if there is one.
+    pub fn from_name(name: &str) -> Option<Language> {
+        Language::ALL.iter().copied().find(|language| language.name() == name)
+    }
+}
 
 /// How a function sees data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,14 +53,14 @@ pub enum Kind {
 /// Where a worker finds a function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A name in a source file.
+    /// A name in a file: a source file, or a shared library.
     File {
         /// The file.
         path: PathBuf,
         /// The name in it.
         name: String,
     },
-    /// A name in an importable module.
+    /// A name in an importable module. For Java the module is the class, and the name its last part.
     Module {
         /// The module, with dots.
         module: String,
@@ -62,6 +93,7 @@ pub struct Function {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Parts {
+    language: Language,
     source: Source,
     import_path: Vec<String>,
     deadline: Option<Duration>,
@@ -84,26 +116,63 @@ impl Function {
         }
         let name = name.to_owned();
         let source = if place.ends_with(".py") || place.contains('/') {
-            // Workers may run in another folder, so the path is made whole where it is meant.
-            let path =
-                std::path::absolute(place).map_err(|error| Error::system(Code::FunctionNotFound, "cannot resolve the function's file", error))?;
-            Source::File { path, name }
+            Source::File { path: whole(place.as_ref())?, name }
         } else {
             Source::Module { module: place.to_owned(), name }
         };
-        Ok(Self::new(source))
+        Ok(Self::new(Language::Python, source))
+    }
+
+    /// A function in a shared library, by the name under which the library's entry point describes it (`docs/abi.md`).
+    ///
+    /// ```
+    /// use transom::{Function, Language};
+    /// let function = Function::native("libprices.so", "discount")?;
+    /// assert_eq!((function.name(), function.language()), ("discount", Language::Native));
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `BAD_OPTION` where one of them is empty.
+    pub fn native(library: impl AsRef<Path>, name: &str) -> Result<Self> {
+        let library = library.as_ref();
+        if library.as_os_str().is_empty() || name.is_empty() {
+            return Err(Error::new(Code::BadOption, "a native function needs the path of a library and a name in it")
+                .with_hint("give the library's file, such as `./libprices.so`, and the name by which it describes the function"));
+        }
+        Ok(Self::new(Language::Native, Source::File { path: whole(library)?, name: name.to_owned() }))
+    }
+
+    /// A function for JVM workers: the name of a class, such as `com.acme.Discount`, or of a service that a jar offers, such as `Discount`. The
+    /// jars in which it lies are its import path.
+    ///
+    /// ```
+    /// use transom::{Function, Language};
+    /// let function = Function::java("com.acme.Discount")?.with_import_path(["acme.jar".to_owned()]);
+    /// assert_eq!((function.name(), function.language()), ("Discount", Language::Java));
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `BAD_OPTION` where the text is no name of a class.
+    pub fn java(class: &str) -> Result<Self> {
+        let name = class.rsplit(['.', '$']).next().unwrap_or_default();
+        if name.is_empty() || class.contains([' ', '/', ':']) {
+            return Err(Error::new(Code::BadOption, format!("`{class}` does not name a class")).with_hint("write `com.acme.ClassName`"));
+        }
+        Ok(Self::new(Language::Java, Source::Module { module: class.to_owned(), name: name.to_owned() }))
     }
 
     /// A Python function as cloudpickle's bytes.
     pub fn pickled(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self::new(Source::Pickle { name: name.into(), bytes: bytes.into() })
+        Self::new(Language::Python, Source::Pickle { name: name.into(), bytes: bytes.into() })
     }
 
-    fn new(source: Source) -> Self {
-        Self { parts: Arc::new(Parts { source, import_path: Vec::new(), deadline: None, retries: 0 }) }
+    fn new(language: Language, source: Source) -> Self {
+        Self { parts: Arc::new(Parts { language, source, import_path: Vec::new(), deadline: None, retries: 0 }) }
     }
 
-    /// Folders in which the worker looks for modules, besides its interpreter's own.
+    /// Where the worker looks for modules besides its interpreter's own: folders for Python, jars and folders of classes for Java.
     pub fn with_import_path(mut self, folders: impl IntoIterator<Item = String>) -> Self {
         Arc::make_mut(&mut self.parts).import_path = folders.into_iter().collect();
         self
@@ -128,6 +197,11 @@ impl Function {
         }
     }
 
+    /// What it is written in.
+    pub fn language(&self) -> Language {
+        self.parts.language
+    }
+
     pub(crate) fn source(&self) -> &Source {
         &self.parts.source
     }
@@ -148,6 +222,11 @@ impl Function {
     pub(crate) fn same(&self, other: &Function) -> bool {
         Arc::ptr_eq(&self.parts, &other.parts) || self.parts == other.parts
     }
+}
+
+/// Workers may run in another folder, so a path is made whole where it is meant.
+fn whole(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::system(Code::FunctionNotFound, "cannot resolve the function's file", error))
 }
 
 /// What a function takes and gives.
@@ -210,5 +289,18 @@ mod tests {
         for bad in ["f", ":f", "a.py:", ""] {
             assert_eq!(Function::python(bad).unwrap_err().code(), Code::BadOption, "{bad}");
         }
+    }
+
+    #[test]
+    fn libraries_and_classes_are_named_whole() {
+        assert!(matches!(Function::native("a.so", "f").unwrap().source(), Source::File { path, name } if path.is_absolute() && name == "f"));
+        assert!(matches!(Function::java("a.b.C$D").unwrap().source(), Source::Module { module, name } if module == "a.b.C$D" && name == "D"));
+        for (library, name) in [("", "f"), ("a.so", "")] {
+            assert_eq!(Function::native(library, name).unwrap_err().code(), Code::BadOption);
+        }
+        for bad in ["", "a.", "a/b.class", "a:b"] {
+            assert_eq!(Function::java(bad).unwrap_err().code(), Code::BadOption, "{bad}");
+        }
+        assert!(Language::ALL.iter().all(|&language| Language::from_name(language.name()) == Some(language)));
     }
 }

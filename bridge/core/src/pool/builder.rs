@@ -2,23 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
 
+use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
 use super::registry::Registry;
 use super::{Inner, Pool};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
+use crate::function::Language;
 use crate::memory::{Arena, available_memory};
-use crate::worker::{Launch, Spawner, Supervisor};
+use crate::worker::{Spawner, Supervisor};
 
 /// The most batches that may be under way.
 const MOST_BATCHES: usize = 1 << 20;
@@ -34,6 +37,11 @@ pub struct PoolBuilder {
 pub(super) struct Options {
     pub(super) workers: usize,
     pub(super) python: PathBuf,
+    pub(super) native_worker: Option<PathBuf>,
+    pub(super) java: Option<PathBuf>,
+    pub(super) java_class_path: Vec<PathBuf>,
+    pub(super) java_options: Vec<String>,
+    pub(super) prestart: Vec<Language>,
     pub(super) environment: BTreeMap<OsString, OsString>,
     pub(super) directory: Option<PathBuf>,
     pub(super) memory_limit: Option<u64>,
@@ -49,6 +57,11 @@ impl Default for PoolBuilder {
             options: Options {
                 workers,
                 python: "python3".into(),
+                native_worker: None,
+                java: None,
+                java_class_path: Vec::new(),
+                java_options: Vec::new(),
+                prestart: vec![Language::Python],
                 environment: BTreeMap::new(),
                 directory: None,
                 memory_limit: None,
@@ -61,7 +74,8 @@ impl Default for PoolBuilder {
 }
 
 impl PoolBuilder {
-    /// How many workers there are; by default one for each core.
+    /// How many workers there are for each language that is used; by default one for each core. Python and native workers are processes, JVM workers
+    /// are threads of one.
     pub fn workers(mut self, workers: usize) -> Self {
         self.options.workers = workers;
         self
@@ -70,6 +84,38 @@ impl PoolBuilder {
     /// The Python interpreter of the workers, such as a virtual environment's `bin/python`; by default `python3` of the path.
     pub fn python(mut self, interpreter: impl Into<PathBuf>) -> Self {
         self.options.python = interpreter.into();
+        self
+    }
+
+    /// The program that runs functions of shared libraries; by default `TRANSOM_NATIVE_WORKER`, or else `transom-native-worker` beside the running
+    /// program or on the path.
+    pub fn native_worker(mut self, program: impl Into<PathBuf>) -> Self {
+        self.options.native_worker = Some(program.into());
+        self
+    }
+
+    /// The `java` of JVM workers; by default that of `JAVA_HOME`, or else of the path.
+    pub fn java(mut self, program: impl Into<PathBuf>) -> Self {
+        self.options.java = Some(program.into());
+        self
+    }
+
+    /// The class path of JVM workers, with transom-java and arrow-java on it; by default `TRANSOM_JAVA_CLASS_PATH`. Functions bring their own jars.
+    pub fn java_class_path(mut self, entries: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.options.java_class_path = entries.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Options of the JVM, such as `-Xmx1g`.
+    pub fn java_options(mut self, options: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options.java_options = options.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The languages whose workers start with the pool, so that the first call need not wait as long; by default Python. Those of other languages
+    /// start with the first function of theirs.
+    pub fn prestart(mut self, languages: impl IntoIterator<Item = Language>) -> Self {
+        self.options.prestart = languages.into_iter().collect();
         self
     }
 
@@ -109,10 +155,15 @@ impl PoolBuilder {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Makes the pool. Its workers start in the background; the first call waits for one.
     ///
     /// # Errors
-    /// `BAD_OPTION`, `INTERPRETER_MISSING` where the path given is not there, or what the system says.
+    /// `BAD_OPTION`, `INTERPRETER_MISSING` where a program given is not there, or what the system says.
     pub fn build(self) -> Result<Pool> {
         let options = self.options;
         check(&options)?;
@@ -123,48 +174,77 @@ impl PoolBuilder {
             .map_err(|error| Error::system(Code::System, "cannot make an event loop", error))?;
         let memory = Arc::new(Memory::new(options.memory_limit.unwrap_or_else(default_limit)));
         let (closing, closed) = watch::channel(false);
-        let workers = options.workers;
-        let launch = Launch { environment: options.environment.clone(), directory: options.directory.clone(), ..Launch::python(&options.python) };
+        let (crews, orders) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             arena: Arena::new(Inputs { memory: memory.clone(), have: 0.into() }),
             memory,
             ledger: Arc::default(),
             registry: Registry::default(),
-            places: Places::new(workers, options.window),
+            places: Places::new(options.window),
             events: broadcast::Sender::new(1024),
             closing,
+            crews,
             timers: Mutex::new(Some(runtime.handle().clone())),
             next_call: AtomicU64::new(1),
             process: std::process::id(),
             options,
         });
-        let owner = inner.clone();
+        for &language in &inner.options.prestart {
+            inner.staff(language)?;
+        }
+        let home = Home { owner: inner.clone(), spawner, orders, closed, supervisors: JoinSet::new(), places: HashMap::new() };
         let run = move || {
-            runtime.block_on(async {
-                let mut supervisors = JoinSet::new();
-                let mut places = HashMap::new();
-                for worker in 0..workers {
-                    let place =
-                        Supervisor { owner: owner.clone(), worker, launch: launch.clone(), spawner: spawner.clone(), closing: closed.clone() };
-                    places.insert(supervisors.spawn(place.run()).id(), worker);
-                }
-                drop(spawner);
-                while let Some(ended) = supervisors.join_next_with_id().await {
-                    if let Err(error) = ended {
-                        // A defect of Transom: who waits for this place must not wait for ever.
-                        let worker = places.get(&error.id()).copied().unwrap_or_default();
-                        owner.lost(worker, &error.to_string());
-                    }
-                }
-                // Without workers there is still a pool: its timers run here.
-                _ = closed.clone().wait_for(|closing| *closing).await;
-            });
+            runtime.block_on(home.keep());
             // Something that still makes a segment must not hold up the end.
             runtime.shutdown_background();
         };
-        let home = thread::Builder::new().name("transom-pool".to_owned()).spawn(run);
-        let home = home.map_err(|error| Error::system(Code::System, "cannot start a thread", error))?;
-        Ok(Pool { inner, home: Mutex::new(Some(home)) })
+        let thread = thread::Builder::new().name("transom-pool".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| Error::system(Code::System, "cannot start a thread", error))?;
+        Ok(Pool { inner, home: Mutex::new(Some(thread)) })
+    }
+}
+
+/// What the pool's own thread does: keeps every worker supervised until the pool closes.
+struct Home {
+    owner: Arc<Inner>,
+    spawner: Spawner,
+    orders: mpsc::UnboundedReceiver<Crew>,
+    closed: watch::Receiver<bool>,
+    supervisors: JoinSet<()>,
+    /// Which places a supervisor has.
+    places: HashMap<Id, Range<usize>>,
+}
+
+impl Home {
+    async fn keep(mut self) {
+        let mut closed = self.closed.clone();
+        loop {
+            tokio::select! {
+                Some(crew) = self.orders.recv() => self.supervise(crew),
+                Some(ended) = self.supervisors.join_next_with_id() => self.look_at(ended),
+                _ = closed.wait_for(|closing| *closing) => break,
+            }
+        }
+        while let Some(ended) = self.supervisors.join_next_with_id().await {
+            self.look_at(ended);
+        }
+    }
+
+    fn supervise(&mut self, crew: Crew) {
+        for workers in crew.processes() {
+            let (owner, launch) = (self.owner.clone(), crew.launch.clone());
+            let place = Supervisor { owner, workers: workers.clone(), launch, spawner: self.spawner.clone(), closing: self.closed.clone() };
+            self.places.insert(self.supervisors.spawn(place.run()).id(), workers);
+        }
+    }
+
+    /// A supervisor that failed is a defect of Transom: who waits for its places must not wait for ever.
+    fn look_at(&self, ended: std::result::Result<(Id, ()), JoinError>) {
+        if let Err(error) = ended {
+            for worker in self.places.get(&error.id()).cloned().into_iter().flatten() {
+                self.owner.lost(worker, &error.to_string());
+            }
+        }
     }
 }
 
@@ -182,12 +262,8 @@ fn check(options: &Options) -> Result<()> {
     if options.memory_limit == Some(0) {
         return bad("the memory limit is at least one byte");
     }
-    // A name without a slash is looked for on the path when the worker starts.
-    if options.python.components().count() > 1 && !options.python.is_file() {
-        return Err(Error::new(Code::InterpreterMissing, format!("the interpreter {} is not there", options.python.display()))
-            .with_hint("give the path of a Python that has transom and pyarrow, such as `.venv/bin/python`"));
-    }
-    Ok(())
+    // The first use of another language's program says whether it is there.
+    launches::present(&options.python, "interpreter", launches::PYTHON_HINT)
 }
 
 fn default_limit() -> u64 {

@@ -18,7 +18,7 @@ use super::registry::Known;
 use super::{Inner, closed};
 use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
-use crate::function::{Function, Kind, Signature};
+use crate::function::{Function, Kind, Language, Signature};
 use crate::link::{Keep, Outgoing, RawResult, within};
 use crate::memory::{Block, Extent, Segment, Space};
 
@@ -65,9 +65,9 @@ async fn whole_stream(inner: &Arc<Inner>, function: &Function, signature: &Signa
 }
 
 impl Inner {
-    /// Tries until something can be done, each time that a place has changed or memory came back. Whoever waits here holds nothing that others
+    /// Tries until something can be done with a language's workers, each time that a place has changed or memory came back. Whoever waits here holds nothing that others
     /// wait for, since nobody can say when the future is looked at again.
-    pub(super) async fn when_possible<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    pub(super) async fn when_possible<T>(&self, language: Language, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         let mut changed = self.places.changed.subscribe();
         let mut closing = self.closing.subscribe();
         loop {
@@ -87,7 +87,7 @@ impl Inner {
                     () = freed => {}
                 }
             };
-            if self.at_most(HOPE_INTERVAL, change).await.is_none() && self.places.all_stalled() {
+            if self.at_most(HOPE_INTERVAL, change).await.is_none() && self.places.all_stalled(language) {
                 return Err(all_busy());
             }
         }
@@ -168,7 +168,7 @@ impl Inner {
         loop {
             let call = self.call_number();
             let send = || self.send(known, call, &arguments, &mut outgoing, &mut shortage, deadline);
-            let (worker, answer) = self.when_possible(send).await?;
+            let (worker, answer) = self.when_possible(known.language(), send).await?;
             let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
             let answer = answer.await;
             cancel.armed = false;
@@ -197,7 +197,7 @@ impl Inner {
         shortage: &mut Shortage,
         deadline: Option<Duration>,
     ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
-        let Some(room) = self.places.take_room()? else { return Ok(None) };
+        let Some(room) = self.places.take_room(known.language())? else { return Ok(None) };
         let batch = match outgoing {
             Some(batch) => batch,
             None => match self.outgoing(arguments) {

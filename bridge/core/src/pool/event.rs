@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::failure::Error;
+use crate::function::Language;
 
 /// Something that happened in a pool.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub enum Event {
 /// Sums over a pool's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// One for each place.
+    /// One for each place; those of a language are there from the first use of one of its functions, or from the start.
     pub workers: Vec<WorkerStats>,
     /// Bytes of all shared memory segments now.
     pub memory_used: u64,
@@ -66,6 +67,8 @@ pub struct Stats {
 /// What one worker, and those before it in its place, have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerStats {
+    /// What it runs. The workers of a pool for JVM functions are threads of one process.
+    pub language: Language,
     /// The process, where there is one now.
     pub pid: Option<u32>,
     /// What it is doing: `starting`, `idle`, `busy` or `gone`.

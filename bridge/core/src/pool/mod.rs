@@ -8,6 +8,7 @@ mod blocking;
 mod builder;
 mod call;
 mod event;
+mod launches;
 mod map;
 mod memory;
 mod places;
@@ -22,7 +23,7 @@ use std::thread::JoinHandle;
 use arrow_array::{ArrayRef, RecordBatch};
 use futures::{Stream, StreamExt, stream as streams};
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
@@ -31,8 +32,10 @@ pub use map::{Batches, BlockingBatches, MapOptions};
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
-use crate::function::{Function, Signature};
+use crate::function::{Function, Language, Signature};
+use crate::memory::{Arena, Block};
 use builder::Options;
+use launches::Crew;
 use memory::Memory;
 use places::Places;
 use registry::Registry;
@@ -60,12 +63,14 @@ pub struct Pool {
 struct Inner {
     options: Options,
     memory: Arc<Memory>,
-    arena: crate::memory::Arena,
+    arena: Arena,
     ledger: Arc<Ledger>,
     registry: Registry,
     places: Places,
     events: broadcast::Sender<Event>,
     closing: watch::Sender<bool>,
+    /// Processes to be started, by the pool's own thread.
+    crews: mpsc::UnboundedSender<Crew>,
     /// Where timers run; let go of when the pool closes, since it keeps descriptors.
     timers: Mutex<Option<Handle>>,
     next_call: AtomicU64,
@@ -167,6 +172,25 @@ impl Pool {
         self.inner.share(batch)
     }
 
+    /// Shared memory for arguments: a batch whose buffers lie in it crosses without a copy. The content is whatever was there before. Nothing may
+    /// write to it while a call reads it; it goes back to the pool when the block is dropped.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use transom::Pool;
+    /// # let pool = Pool::builder().build()?;
+    /// let mut block = pool.allocate(8 * 1024)?;
+    /// block.as_mut_slice().fill(0);
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `MEMORY_LIMIT` or `SHARED_MEMORY_FULL`.
+    pub fn allocate(&self, len: usize) -> Result<Block> {
+        self.inner.usable()?;
+        self.inner.arena.allocate(len)
+    }
+
     /// What the workers have done and are doing.
     pub fn stats(&self) -> Stats {
         Stats { workers: self.inner.places.stats(), memory_used: self.inner.memory.budget.used(), memory_limit: self.inner.memory.budget.limit() }
@@ -223,6 +247,14 @@ impl Inner {
                 .with_hint("make a pool of its own in the child, or use it in the parent only"));
         }
         if *self.closing.borrow() { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Has workers for functions of a language started, unless that was done before.
+    fn staff(&self, language: Language) -> Result<()> {
+        self.places.staff(language, self.options.workers, |workers| {
+            let launch = launches::launch(&self.options, language)?;
+            self.crews.send(Crew { launch, workers }).map_err(|_| closed())
+        })
     }
 
     fn call_number(&self) -> u64 {

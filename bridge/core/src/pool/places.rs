@@ -1,6 +1,7 @@
 //! The workers' places: who is there, what each has in hand, and whose turn it is.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::event::WorkerStats;
 use super::registry::Known;
 use crate::failure::{Code, Error, Result};
-use crate::function::Signature;
+use crate::function::{Language, Signature};
 use crate::link::{HostLink, Outgoing, RawResult, RemoteError, ToWorker};
 
 /// How long a worker may go on with a call that nobody waits for any more, once it is the worker's turn with it.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(500);
 /// How long a function may take to be loaded: some libraries take their time.
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
+/// The number of what is no call but the loading of a function; calls have numbers from 1.
+pub(super) const LOADING: u64 = 0;
 /// How long a stream may stand still before it counts as abandoned for those who wait for its worker.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -87,6 +90,7 @@ impl Flight {
 
 /// One place.
 pub(super) struct Place {
+    pub(super) language: Language,
     pub(super) link: Option<Arc<HostLink>>,
     pub(super) flights: VecDeque<Flight>,
     /// Since when the front has been the front, or was last heard of.
@@ -112,8 +116,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn new() -> Self {
+    fn new(language: Language) -> Self {
         Self {
+            language,
             link: None,
             flights: VecDeque::new(),
             since: Instant::now(),
@@ -159,7 +164,7 @@ impl Place {
         // Loading has a time limit, of which the supervisor must hear.
         link.wake.notify_one();
         self.push(Flight {
-            call: 0,
+            call: LOADING,
             work: Work::Define { function: known.number, answer },
             deadline: Some(LOAD_LIMIT),
             cancelled: None,
@@ -205,13 +210,18 @@ pub(super) struct State {
 const START_ATTEMPTS: u32 = 3;
 
 impl State {
-    /// Whether there is, or will most likely be, any worker.
-    fn check_hope(&self) -> Result<()> {
+    /// The places for functions of one language.
+    fn of(&self, language: Language) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(move |place| place.language == language)
+    }
+
+    /// Whether there is, or will most likely be, any worker for functions of a language.
+    fn check_hope(&self, language: Language) -> Result<()> {
         let hopeless = |place: &Place| place.link.is_none() && (place.retired || place.failed_starts >= START_ATTEMPTS);
-        if !self.places.iter().all(hopeless) {
+        if !self.of(language).all(hopeless) {
             return Ok(());
         }
-        let reason = self.places.iter().find_map(|place| place.start_error.clone());
+        let reason = self.of(language).find_map(|place| place.start_error.clone());
         Err(reason.unwrap_or_else(|| Error::new(Code::StartFailed, "no worker could be started")))
     }
 }
@@ -239,9 +249,20 @@ pub(super) struct Opened {
 }
 
 impl Places {
-    pub(super) fn new(workers: usize, window: usize) -> Self {
-        let places = (0..workers).map(|_| Place::new()).collect();
-        Self { state: Mutex::new(State { places }), changed: watch::Sender::new(()), window }
+    pub(super) fn new(window: usize) -> Self {
+        Self { state: Mutex::new(State { places: Vec::new() }), changed: watch::Sender::new(()), window }
+    }
+
+    /// Makes places for the functions of a language, unless there are some. `start` is told which, and has workers started for them.
+    pub(super) fn staff(&self, language: Language, workers: usize, start: impl FnOnce(Range<usize>) -> Result<()>) -> Result<()> {
+        let mut state = self.state();
+        if state.of(language).next().is_some() {
+            return Ok(());
+        }
+        let first = state.places.len();
+        start(first..first + workers)?;
+        state.places.extend((0..workers).map(|_| Place::new(language)));
+        Ok(())
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -249,18 +270,18 @@ impl Places {
     }
 
     /// The least busy worker that has room; `None` when none has any now.
-    fn with_room<T>(&self, post: impl FnOnce(usize, &mut Place, &Arc<HostLink>) -> Result<T>) -> Result<Option<T>> {
+    fn with_room<T>(&self, language: Language, post: impl FnOnce(usize, &mut Place, &Arc<HostLink>) -> Result<T>) -> Result<Option<T>> {
         let mut state = self.state();
-        state.check_hope()?;
-        let window = self.window;
-        let open = state.places.iter_mut().enumerate().filter(|(_, place)| place.link.is_some() && !place.reserved && place.load() < window);
+        state.check_hope(language)?;
+        let has_room = |place: &Place| place.language == language && place.link.is_some() && !place.reserved && place.load() < self.window;
+        let open = state.places.iter_mut().enumerate().filter(|(_, place)| has_room(place));
         let Some((worker, place)) = open.min_by_key(|(_, place)| place.load()) else { return Ok(None) };
         let link = place.link.clone().expect("a place without a link was filtered out");
         post(worker, place, &link).map(Some)
     }
 
     pub(super) fn try_define(&self, known: &Known) -> Result<Option<oneshot::Receiver<Defined>>> {
-        self.with_room(|_, place, link| {
+        self.with_room(known.language(), |_, place, link| {
             let (answer, receiver) = oneshot::channel();
             place.define(link, known, Some(answer))?;
             Ok(receiver)
@@ -268,8 +289,8 @@ impl Places {
     }
 
     /// Takes room for one call in the least busy worker.
-    pub(super) fn take_room(&self) -> Result<Option<Room<'_>>> {
-        self.with_room(|worker, place, _| {
+    pub(super) fn take_room(&self, language: Language) -> Result<Option<Room<'_>>> {
+        self.with_room(language, |worker, place, _| {
             place.promised += 1;
             Ok(Room { places: self, worker })
         })
@@ -307,11 +328,12 @@ impl Places {
         reserved: &mut Option<(usize, u64)>,
     ) -> Result<Option<Opened>> {
         let mut state = self.state();
-        state.check_hope()?;
+        let language = known.language();
+        state.check_hope(language)?;
         // A worker that was restarted is no longer reserved.
         let still = reserved.filter(|&(worker, starts)| state.places[worker].starts == starts && state.places[worker].reserved);
         let chosen = still.map(|(worker, _)| worker).or_else(|| {
-            let open = state.places.iter().enumerate().filter(|(_, place)| place.link.is_some() && !place.reserved);
+            let open = state.places.iter().enumerate().filter(|(_, place)| place.language == language && place.link.is_some() && !place.reserved);
             open.min_by_key(|(_, place)| place.load()).map(|(worker, _)| worker)
         });
         let Some(worker) = chosen else {
@@ -382,14 +404,15 @@ impl Places {
         }
     }
 
-    /// Whether every worker is held by a stream from which nobody takes.
-    pub(super) fn all_stalled(&self) -> bool {
-        self.state().places.iter().all(|place| place.retired || place.stalled())
+    /// Whether every worker for a language is held by a stream from which nobody takes.
+    pub(super) fn all_stalled(&self, language: Language) -> bool {
+        self.state().of(language).all(|place| place.retired || place.stalled())
     }
 
     pub(super) fn stats(&self) -> Vec<WorkerStats> {
         let state = self.state();
         let one = |place: &Place| WorkerStats {
+            language: place.language,
             pid: place.pid,
             state: match (&place.link, place.flights.is_empty()) {
                 _ if place.retired => "gone",

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use super::Inner;
 use super::places::{Answer, Defined};
 use crate::failure::Result;
-use crate::function::{Function, Signature};
+use crate::function::{Function, Language, Signature};
 
 /// A function that was asked for, and its signature once a worker has loaded it.
 pub(super) struct Known {
@@ -25,6 +25,11 @@ impl Known {
 }
 
 impl Known {
+    /// Which kind of worker it needs.
+    pub(super) fn language(&self) -> Language {
+        self.function.language()
+    }
+
     /// The longest that one batch may take: the caller's word, then the definition's, then the pool's.
     pub(super) fn deadline(&self, pool: Option<Duration>) -> Option<Duration> {
         self.function.deadline().or(self.signature().deadline).or(pool)
@@ -62,8 +67,9 @@ impl Inner {
     }
 
     async fn describe(&self, known: &Arc<Known>) -> Result<Arc<Signature>> {
+        self.staff(known.language())?;
         loop {
-            let answer = self.when_possible(|| self.places.try_define(known)).await?;
+            let answer = self.when_possible(known.language(), || self.places.try_define(known)).await?;
             let outcome = answer.await;
             match outcome {
                 Ok(Defined::Signature(signature)) => return Ok(Arc::new(signature)),

@@ -178,8 +178,8 @@ impl Flow {
         let deadline = self.known.deadline(self.inner.options.deadline);
         let inner = self.inner.clone();
         let mut reservation = Reservation { inner: &inner, place: None };
-        let opened =
-            inner.when_possible(|| inner.places.try_open(&self.known, call, &schema, RESULTS_AHEAD, deadline, &mut reservation.place)).await?;
+        let open = || inner.places.try_open(&self.known, call, &schema, RESULTS_AHEAD, deadline, &mut reservation.place);
+        let opened = inner.when_possible(self.known.language(), open).await?;
         reservation.place = None;
         self.session = Some(Session { inner: self.inner.clone(), opened, call, source_ended: false, over: false });
         match first {

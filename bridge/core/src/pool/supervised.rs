@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::places::{Answer, CANCEL_GRACE, Defined, Flight, News, Work};
+use super::places::{Answer, CANCEL_GRACE, Defined, Flight, LOADING, News, Work};
 use super::{Inner, closed};
 use crate::failure::{Code, Error, Result};
-use crate::link::{HostLink, Incoming, RawResult, RemoteError};
+use crate::link::{HostLink, Incoming, RawResult, RemoteError, Socket};
 use crate::memory::{Role, Segment};
-use crate::worker::{Owner, Process, Sentence};
+use crate::worker::{End, Owner, Sentence};
 
 /// The longest pause between attempts to start a worker.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -25,8 +25,7 @@ impl Owner for Inner {
         self.tell(|| Event::WorkerStarted { worker, pid });
     }
 
-    fn link(&self, process: &mut Process) -> Arc<HostLink> {
-        let socket = process.socket.take().expect("a process is started with its link");
+    fn link(&self, socket: Socket) -> Arc<HostLink> {
         let link = HostLink::new(socket, self.memory.segments.clone(), self.arena.clone(), self.ledger.clone());
         let link = Arc::new(link);
         self.memory.add_link(&link);
@@ -62,7 +61,8 @@ impl Owner for Inner {
         }
     }
 
-    fn ended(&self, worker: usize, reason: Error, was_ready: bool) -> Option<Duration> {
+    fn ended(&self, worker: usize, end: End) -> Option<Duration> {
+        let End { reason, was_ready, bystander } = end;
         let closing = self.is_closing();
         let mut state = self.places.state();
         let place = &mut state.places[worker];
@@ -73,8 +73,8 @@ impl Owner for Inner {
         let mut flights = std::mem::take(&mut place.flights);
         let sentenced = load_for_calls(&mut flights, place.sentenced.take());
         // Who was ended for one call has not died of the next.
-        let blameless = sentenced.is_some_and(|call| flights.front().is_none_or(|front| front.call != call));
-        place.idle_ends = if flights.is_empty() { place.idle_ends + 1 } else { 0 };
+        let blameless = bystander || sentenced.is_some_and(|call| flights.front().is_none_or(|front| front.call != call));
+        place.idle_ends = if flights.is_empty() && !bystander { place.idle_ends + 1 } else { 0 };
         let idle_ends = place.idle_ends;
         place.failures += u64::from(!flights.is_empty());
         if !was_ready {
@@ -158,7 +158,8 @@ fn load_for_calls(flights: &mut VecDeque<Flight>, mut sentenced: Option<u64>) ->
         let doomed = flights.pop_front().and_then(|load| load.doomed);
         flights.retain(|flight| !is_load(flight));
         if let Some(front) = flights.front_mut() {
-            sentenced = sentenced.map(|_| front.call);
+            // A sentence for a call that was answered meanwhile stays that call's.
+            sentenced = sentenced.map(|call| if call == LOADING { front.call } else { call });
             front.doomed = doomed;
         }
     }
@@ -195,7 +196,7 @@ impl Inner {
     /// A supervisor is no more: its place is given up.
     pub(super) fn lost(&self, worker: usize, what: &str) {
         let reason = Error::new(Code::Internal, format!("the supervision of worker {worker} failed: {what}"));
-        self.ended(worker, reason.clone(), false);
+        self.ended(worker, End { reason: reason.clone(), was_ready: false, bystander: false });
         let mut state = self.places.state();
         state.places[worker].retired = true;
         state.places[worker].start_error = Some(reason);

@@ -1,6 +1,7 @@
 //! Worker processes: starting them, watching over them from the host, and serving in them.
 
 mod exit;
+mod life;
 mod output;
 mod process;
 mod serve;
@@ -8,6 +9,6 @@ mod supervise;
 mod watched;
 
 pub use exit::{Ending, decode};
-pub use process::{Launch, Process};
+pub use process::{Launch, Process, Started};
 pub use serve::{Input, Results, Runtime, serve};
-pub(crate) use supervise::{Owner, Sentence, Spawner, Supervisor};
+pub(crate) use supervise::{End, Owner, Sentence, Spawner, Supervisor};

@@ -1,7 +1,6 @@
 //! What a worker prints: always drained, the last of it kept, the rest counted.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 use tokio::io::Interest;
@@ -57,14 +56,20 @@ fn capped(line: &str) -> String {
 /// A pipe of a worker, read without waiting for its end: a grandchild may hold it open for ever.
 pub(super) struct Drain {
     pipe: AsyncFd<OwnedFd>,
-    pub(super) tail: Arc<Mutex<Tail>>,
+    pub(super) tail: Tail,
     open: bool,
 }
 
 impl Drain {
-    pub(super) fn new(pipe: OwnedFd) -> std::io::Result<Self> {
+    fn new(pipe: OwnedFd) -> std::io::Result<Self> {
         rustix::io::ioctl_fionbio(&pipe, true)?;
-        Ok(Self { pipe: watched(pipe, Interest::READABLE)?, tail: Arc::default(), open: true })
+        Ok(Self { pipe: watched(pipe, Interest::READABLE)?, tail: Tail::default(), open: true })
+    }
+
+    /// The drains of a process: its standard output, its standard error, and its stacks.
+    pub(super) fn all(pipes: [OwnedFd; 3]) -> std::io::Result<[Drain; 3]> {
+        let [stdout, stderr, faults] = pipes.map(Drain::new);
+        Ok([stdout?, stderr?, faults?])
     }
 
     /// Waits for output, takes it in and gives it; never returns once the pipe is closed.
@@ -83,7 +88,7 @@ impl Drain {
                 ready.clear_ready();
             }
             if !text.is_empty() {
-                self.keep(&text);
+                self.tail.push(&text);
                 return text;
             }
         }
@@ -92,11 +97,7 @@ impl Drain {
     /// Takes in what is there now.
     pub(super) fn take_rest(&mut self) {
         let (text, _) = read(&self.pipe, &mut self.open);
-        self.keep(&text);
-    }
-
-    fn keep(&self, text: &[u8]) {
-        self.tail.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(text);
+        self.tail.push(&text);
     }
 }
 

@@ -1,19 +1,20 @@
 //! Starting a worker process, and knowing when and how it ended.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
 use super::exit::Ending;
 use crate::failure::{Code, Error, Result};
+use crate::function::Language;
 use crate::link::Socket;
 
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
@@ -21,37 +22,67 @@ const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// How to start a worker.
 #[derive(Clone, Debug)]
 pub struct Launch {
+    /// What it runs.
+    pub language: Language,
     /// The program.
     pub program: PathBuf,
-    /// Its arguments; the number of the link's descriptor is added behind them.
+    /// Its arguments; the numbers of the links' descriptors are added behind them.
     pub arguments: Vec<OsString>,
     /// Environment variables, besides those of the host.
     pub environment: BTreeMap<OsString, OsString>,
     /// The working directory, where it is not the host's.
     pub directory: Option<PathBuf>,
+    /// How many links it has: a worker takes the calls of each link in order, and those of different links at the same time.
+    pub links: usize,
+    /// The signal at which the worker writes its stacks and ends, where it can do that.
+    pub stack_signal: Option<Signal>,
 }
 
 impl Launch {
     /// A Python worker under the given interpreter.
     pub fn python(interpreter: impl Into<PathBuf>) -> Self {
-        Self { program: interpreter.into(), arguments: vec!["-c".into(), BOOTSTRAP.into()], environment: BTreeMap::new(), directory: None }
+        let arguments = vec!["-c".into(), BOOTSTRAP.into()];
+        // The fault handler answers with the stacks of all threads, whoever holds the interpreter's lock.
+        Self { arguments, stack_signal: Some(Signal::ABORT), ..Self::bare(Language::Python, interpreter.into()) }
+    }
+
+    /// A worker for functions in shared libraries: the program `transom-native-worker`.
+    pub fn native(program: impl Into<PathBuf>) -> Self {
+        Self::bare(Language::Native, program.into())
+    }
+
+    /// A JVM, with the class path on which `transom-java` and arrow-java lie, and a link for each of its threads.
+    pub fn java(program: impl Into<PathBuf>, options: &[String], class_path: &OsStr, links: usize) -> Self {
+        // Arrow's buffers are addresses, which it makes by a constructor that the JDK keeps to itself.
+        let mut arguments: Vec<OsString> = vec!["--add-opens=java.base/java.nio=ALL-UNNAMED".into()];
+        arguments.extend(options.iter().map(OsString::from));
+        arguments.extend(["-cp".into(), class_path.to_owned(), "io.transom.worker.Main".into()]);
+        Self { arguments, links, stack_signal: Some(Signal::TERM), ..Self::bare(Language::Java, program.into()) }
+    }
+
+    fn bare(language: Language, program: PathBuf) -> Self {
+        Self { language, program, arguments: Vec::new(), environment: BTreeMap::new(), directory: None, links: 1, stack_signal: None }
     }
 }
 
-/// A running worker: its pidfd, its pipes and the host's end of its link.
+/// What a start gives: the process, the host's ends of its links, and the pipes of its standard output, its standard error and its stacks.
+#[derive(Debug)]
+pub struct Started {
+    /// The process.
+    pub process: Process,
+    /// The host's ends of its links.
+    pub sockets: Vec<Socket>,
+    /// What it prints, what it complains, and where it writes its stacks when it dies.
+    pub pipes: [OwnedFd; 3],
+}
+
+/// A running worker: its pidfd, and how it ended.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
-    reaped: AtomicBool,
-    /// The host's end of the link.
-    pub socket: Option<Socket>,
-    /// What the worker prints.
-    pub stdout: Option<OwnedFd>,
-    /// What the worker complains.
-    pub stderr: Option<OwnedFd>,
-    /// Where its fault handler writes stacks.
-    pub faults: Option<OwnedFd>,
+    /// How it ended, once it is reaped: from then on its number may be another process's.
+    ending: Mutex<Option<Ending>>,
 }
 
 impl Process {
@@ -60,16 +91,17 @@ impl Process {
     ///
     /// # Errors
     /// `INTERPRETER_MISSING`, `WORKING_DIRECTORY_MISSING`, `DESCRIPTOR_LIMIT` or `START_FAILED`.
-    pub fn start(launch: &Launch) -> Result<Self> {
+    pub fn start(launch: &Launch) -> Result<Started> {
         check(launch)?;
-        let (host, worker) = Socket::pair()?;
-        let worker = OwnedFd::from(worker);
+        let pairs: Vec<(Socket, Socket)> = (0..launch.links).map(|_| Socket::pair()).collect::<Result<_>>()?;
+        let (sockets, workers): (Vec<Socket>, Vec<Socket>) = pairs.into_iter().unzip();
+        let workers: Vec<OwnedFd> = workers.into_iter().map(OwnedFd::from).collect();
         let (faults, faults_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error))?;
         let mut command = Command::new(&launch.program);
         command
             .args(&launch.arguments)
-            .arg(worker.as_raw_fd().to_string())
+            .args(workers.iter().map(|worker| worker.as_raw_fd().to_string()))
             .envs(&launch.environment)
             .env("TRANSOM_FAULT_FD", faults_end.as_raw_fd().to_string())
             .stdin(Stdio::null())
@@ -80,10 +112,10 @@ impl Process {
         if let Some(directory) = &launch.directory {
             command.current_dir(directory);
         }
-        let inherited = [worker.as_raw_fd(), faults_end.as_raw_fd()];
+        let inherited: Vec<RawFd> = workers.iter().chain([&faults_end]).map(AsRawFd::as_raw_fd).collect();
         let parent = rustix::process::getpid();
         // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, setrlimit, fcntl): no allocation, no lock.
-        unsafe { command.pre_exec(move || prepare_child(parent, inherited)) };
+        unsafe { command.pre_exec(move || prepare_child(parent, &inherited)) };
         let mut child = command.spawn().map_err(|error| spawn_error(launch, &error))?;
         let pid = Pid::from_child(&child);
         // The child is not reaped until this process waits for it by the pidfd, so the number cannot mean another process yet.
@@ -92,15 +124,9 @@ impl Process {
             _ = child.wait();
             Error::system(Code::DescriptorLimit, "cannot watch over a worker", error)
         })?;
-        Ok(Self {
-            pid,
-            pidfd,
-            reaped: AtomicBool::new(false),
-            socket: Some(host),
-            stdout: child.stdout.take().map(OwnedFd::from),
-            stderr: child.stderr.take().map(OwnedFd::from),
-            faults: Some(faults),
-        })
+        let process = Self { pid, pidfd, ending: Mutex::default() };
+        let (stdout, stderr) = (child.stdout.take().expect("it was asked for"), child.stderr.take().expect("it was asked for"));
+        Ok(Started { process, sockets, pipes: [stdout.into(), stderr.into(), faults] })
     }
 
     /// The process's number, for people; signals go by the pidfd.
@@ -113,17 +139,27 @@ impl Process {
         _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Ends the worker and everything that it started in its process group. The group's number is safe to use as long as the worker is not reaped.
+    /// Ends the worker and everything that it started in its process group; one that is reaped already is no error.
     pub fn kill_group(&self) {
-        _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
-        self.signal(Signal::KILL);
+        // The lock keeps it from being reaped meanwhile: until then the group's number is its own.
+        let ending = self.ending();
+        if ending.is_none() {
+            _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+            self.signal(Signal::KILL);
+        }
     }
 
-    /// Reaps the process if it has ended.
+    /// Reaps the process if it has ended, and says how.
     pub fn try_wait(&self) -> Option<Ending> {
-        let ending = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
-        self.reaped.store(true, Ordering::Relaxed);
-        Some(ending)
+        let mut ending = self.ending();
+        if ending.is_none() {
+            *ending = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        }
+        *ending
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Option<Ending>> {
+        self.ending.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn wait(&self, options: WaitIdOptions) -> Option<Ending> {
@@ -142,7 +178,7 @@ impl Process {
 /// A process that nobody watches over any more does not stay, dead or alive.
 impl Drop for Process {
     fn drop(&mut self) {
-        if !*self.reaped.get_mut() {
+        if self.ending().is_none() {
             self.kill_group();
             // Killed, so this takes as long as the kernel needs to end it.
             while self.wait(WaitIdOptions::EXITED).is_none() {}
@@ -156,12 +192,6 @@ impl AsFd for Process {
     }
 }
 
-impl AsRawFd for Process {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.pidfd.as_raw_fd()
-    }
-}
-
 /// What has no good error of its own once the fork has happened.
 fn check(launch: &Launch) -> Result<()> {
     if let Some(directory) = &launch.directory
@@ -172,7 +202,7 @@ fn check(launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-fn prepare_child(parent: Pid, inherited: [i32; 2]) -> io::Result<()> {
+fn prepare_child(parent: Pid, inherited: &[RawFd]) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The host may have died before the line above; then nobody would send the signal.
     if rustix::process::getppid() != Some(parent) {
@@ -180,7 +210,7 @@ fn prepare_child(parent: Pid, inherited: [i32; 2]) -> io::Result<()> {
     }
     // A worker that crashes leaves a stack, not a core file in the user's folder.
     _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum });
-    for descriptor in inherited {
+    for &descriptor in inherited {
         // SAFETY: the descriptors were open in the parent when it forked, and the child has done nothing but inherit them.
         let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
         rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
@@ -190,14 +220,16 @@ fn prepare_child(parent: Pid, inherited: [i32; 2]) -> io::Result<()> {
 
 fn spawn_error(launch: &Launch, error: &io::Error) -> Error {
     let program = launch.program.display();
+    let (what, hint) = match launch.language {
+        Language::Python => ("interpreter", "give the path of a Python that has transom and pyarrow, such as `.venv/bin/python`"),
+        Language::Native => ("native worker", "give the path of `transom-native-worker`, or set TRANSOM_NATIVE_WORKER to it"),
+        Language::Java => ("java program", "install a JDK or JRE of version 17 or later, or give the path of its `bin/java`"),
+    };
+    let missing = |message: String| Error::new(Code::InterpreterMissing, message).with_hint(hint);
     match error.kind() {
-        io::ErrorKind::NotFound => Error::new(Code::InterpreterMissing, format!("the interpreter {program} is not there"))
-            .with_hint("give the path of a Python that has transom and pyarrow, such as `.venv/bin/python`"),
-        io::ErrorKind::PermissionDenied => Error::new(Code::InterpreterMissing, format!("{program} is not a program that may be run"))
-            .with_hint("give the path of a Python that has transom and pyarrow, such as `.venv/bin/python`"),
-        _ if error.raw_os_error() == Some(libc::ENOEXEC) => {
-            Error::new(Code::InterpreterMissing, format!("{program} is not a program for this machine"))
-        }
+        io::ErrorKind::NotFound => missing(format!("the {what} {program} is not there")),
+        io::ErrorKind::PermissionDenied => missing(format!("{program} is not a program that may be run")),
+        _ if error.raw_os_error() == Some(libc::ENOEXEC) => missing(format!("{program} is not a program for this machine")),
         _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
             Error::system(Code::DescriptorLimit, "cannot start a worker", error).with_hint("raise the limit on open files (`ulimit -n`)")
         }

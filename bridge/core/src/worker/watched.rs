@@ -10,7 +10,6 @@ use tokio::io::unix::AsyncFd;
 pub(super) trait OwnsDescriptor: AsRawFd {}
 
 impl OwnsDescriptor for std::os::fd::OwnedFd {}
-impl OwnsDescriptor for super::process::Process {}
 impl OwnsDescriptor for std::sync::Arc<crate::link::HostLink> {}
 
 /// Puts a descriptor into the event loop of the current thread.

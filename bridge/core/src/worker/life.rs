@@ -1,0 +1,408 @@
+//! The life of one worker, from its hello to its end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use super::exit;
+use super::output::Drain;
+use super::process::Process;
+use super::supervise::{End, Owner, Sentence, Supervisor};
+use super::watched::watched;
+use crate::exchange;
+use crate::failure::{Code, Error, Result};
+use crate::function::Language;
+use crate::link::{Hello, HostLink, Incoming, PROTOCOL, Ready, RemoteError, ToWorker};
+use crate::memory::{Segment, out_of_memory_kills};
+
+/// How long a worker may take to become ready: a cold interpreter with a cold disk, and then some.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a worker may take to write its stack before it is killed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a worker may take to end by itself when the pool closes.
+const GOODBYE: Duration = Duration::from_millis(1500);
+/// How long a link must be quiet before releases are sent without a packet to go with.
+const QUIET: Duration = Duration::from_millis(5);
+/// Messages that are still taken in from a worker that has died: a child of it may hold the link and never stop.
+const LAST_MESSAGES: usize = 100_000;
+/// The size of the first segment for results, given before it is asked for.
+const FIRST_SEGMENT: usize = 4 << 20;
+
+/// What the workers of one process share.
+pub(super) struct Shared {
+    pub(super) process: Process,
+    born: Instant,
+    /// How often the kernel had killed for want of memory when the process began.
+    kills_before: Option<u64>,
+    /// The worker for which this side ended the process, where it did; the first is the one.
+    culprit: OnceLock<usize>,
+}
+
+impl Shared {
+    pub(super) fn new(process: Process) -> Self {
+        Self { process, born: Instant::now(), kills_before: out_of_memory_kills(), culprit: OnceLock::new() }
+    }
+}
+
+/// The life of one worker: the process, or the one of its threads that serves this link.
+pub(super) struct Life<'a, O> {
+    place: &'a Supervisor<O>,
+    shared: &'a Shared,
+    worker: usize,
+    /// A second descriptor of the process, since each life watches its own.
+    pidfd: AsyncFd<OwnedFd>,
+    link: AsyncFd<Arc<HostLink>>,
+    output: Option<&'a mut [Drain; 3]>,
+    ready: bool,
+    /// Why this side ended the worker, where it did.
+    breach: Option<Error>,
+    /// More messages may be there than were taken in at once.
+    more: bool,
+    /// The worker's end of the link is closed.
+    deaf: bool,
+    /// It was closed while the worker should have gone on.
+    hung_up: bool,
+    killed_at: Option<Instant>,
+    quiet_at: Option<Instant>,
+    /// Segments in the making.
+    segments: JoinSet<Result<Arc<Segment>>>,
+}
+
+enum Turn {
+    Messages,
+    Died,
+    Woken,
+    Printed(Vec<u8>),
+    Room,
+    Time,
+    Segment(Result<Arc<Segment>>),
+    Closing,
+}
+
+impl<'a, O: Owner> Life<'a, O> {
+    /// Lives until the process is gone. The life that is given the process's output reads it.
+    pub(super) async fn lead(
+        place: &'a Supervisor<O>,
+        shared: &'a Shared,
+        worker: usize,
+        link: &Arc<HostLink>,
+        output: Option<&'a mut [Drain; 3]>,
+    ) -> End {
+        place.owner.started(worker, shared.process.pid());
+        match Self::assemble(place, shared, worker, link.clone(), output) {
+            Ok(mut life) => life.live().await,
+            Err(error) => {
+                // Unwatched it must not stay, and who shares the process must hear of its end.
+                shared.process.kill_group();
+                End { reason: Error::system(Code::System, "cannot watch over a worker", error), was_ready: false, bystander: false }
+            }
+        }
+    }
+
+    fn assemble(
+        place: &'a Supervisor<O>,
+        shared: &'a Shared,
+        worker: usize,
+        link: Arc<HostLink>,
+        output: Option<&'a mut [Drain; 3]>,
+    ) -> std::io::Result<Self> {
+        Ok(Self {
+            place,
+            shared,
+            worker,
+            pidfd: watched(shared.process.as_fd().try_clone_to_owned()?, Interest::READABLE)?,
+            link: watched(link, Interest::READABLE | Interest::WRITABLE)?,
+            output,
+            ready: false,
+            breach: None,
+            more: false,
+            deaf: false,
+            hung_up: false,
+            killed_at: None,
+            quiet_at: None,
+            segments: JoinSet::new(),
+        })
+    }
+
+    fn link(&self) -> &Arc<HostLink> {
+        self.link.get_ref()
+    }
+
+    async fn live(&mut self) -> End {
+        let hello = Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sizes: exchange::Descriptor::SIZES,
+            worker: self.worker as u32,
+        };
+        if let Err(error) = self.link().send(&ToWorker::Hello(hello)) {
+            self.end_for(error);
+        }
+        let mut closing = false;
+        loop {
+            match self.turn(closing).await {
+                Turn::Messages => self.take_messages(),
+                Turn::Died => {
+                    if let Some(end) = self.died() {
+                        return end;
+                    }
+                }
+                Turn::Woken => self.woken(),
+                Turn::Printed(text) => self.place.owner.printed(self.worker, text),
+                Turn::Room => _ = self.link().flush(),
+                Turn::Time => self.time(),
+                Turn::Segment(made) => self.hand_over(made),
+                Turn::Closing => {
+                    closing = true;
+                    _ = self.link().send(&ToWorker::Bye);
+                    self.killed_at = Some(Instant::now() + GOODBYE);
+                }
+            }
+        }
+    }
+
+    async fn turn(&mut self, closing: bool) -> Turn {
+        let timer = self.next_time();
+        let mut closed = self.place.closing.clone();
+        let wants_room = self.link().wants_room();
+        let (more, deaf) = (self.more, self.deaf);
+        let link = &self.link;
+        tokio::select! {
+            () = tokio::task::yield_now(), if more => Turn::Messages,
+            // A socket whose other end is closed is readable for ever.
+            ready = link.readable(), if !deaf => {
+                // Taken back before the socket is read until it is empty, so that what comes meanwhile is a new event.
+                ready.map(|mut guard| guard.clear_ready()).map_or(Turn::Died, |()| Turn::Messages)
+            }
+            _ = self.pidfd.readable() => Turn::Died,
+            () = link.get_ref().wake.notified() => Turn::Woken,
+            room = link.writable(), if wants_room => {
+                room.map(|mut guard| guard.clear_ready()).map_or(Turn::Died, |()| Turn::Room)
+            }
+            () = sleep_until(timer.unwrap_or_else(Instant::now).into()), if timer.is_some() => Turn::Time,
+            Some(made) = self.segments.join_next(), if !self.segments.is_empty() => {
+                Turn::Segment(made.unwrap_or_else(|error| Err(Error::system(Code::Internal, "making a segment failed", error))))
+            }
+            text = printed(&mut self.output) => Turn::Printed(text),
+            _ = closed.wait_for(|closing| *closing), if !closing => Turn::Closing,
+        }
+    }
+
+    /// The next moment at which something is to be done without anybody's asking.
+    fn next_time(&self) -> Option<Instant> {
+        let due = match (self.killed_at, self.ready) {
+            (Some(at), _) => Some(at),
+            (None, false) => Some(self.shared.born + START_LIMIT),
+            (None, true) => self.place.owner.due(self.worker),
+        };
+        due.into_iter().chain(self.quiet_at).min()
+    }
+
+    fn time(&mut self) {
+        let now = Instant::now();
+        if self.quiet_at.is_some_and(|at| at <= now) {
+            self.quiet_at = None;
+            self.link().settle();
+            // What the kernel refused for want of its own memory makes no event when there is some again.
+            if !self.link().flush() {
+                self.quiet_at = Some(now + QUIET);
+            }
+        }
+        match self.killed_at {
+            Some(at) if at <= now => {
+                if self.hung_up {
+                    let what = "the worker closed its link to the host and went on living";
+                    self.breach.get_or_insert(Error::new(Code::ProtocolViolation, what));
+                }
+                self.kill();
+            }
+            Some(_) => {}
+            None if !self.ready => {
+                if self.shared.born + START_LIMIT <= now {
+                    self.end_for(Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", START_LIMIT.as_secs())));
+                }
+            }
+            None => {
+                // An answer that is there already comes before the judgement.
+                self.take_messages();
+                self.judge();
+            }
+        }
+    }
+
+    fn judge(&mut self) {
+        match self.place.owner.judge(self.worker) {
+            Some(Sentence::WithStack) if self.place.launch.stack_signal.is_some() => {
+                _ = self.shared.culprit.set(self.worker);
+                self.place.launch.stack_signal.into_iter().for_each(|signal| self.shared.process.signal(signal));
+                self.killed_at = Some(Instant::now() + LAST_WORDS);
+            }
+            Some(_) => self.kill(),
+            None => {}
+        }
+    }
+
+    fn kill(&mut self) {
+        _ = self.shared.culprit.set(self.worker);
+        self.shared.process.kill_group();
+        // Again, should the process be in a state in which it takes no signals; its pidfd ends this.
+        self.killed_at = Some(Instant::now() + Duration::from_secs(1));
+    }
+
+    fn end_for(&mut self, error: Error) {
+        // The first cause is the cause.
+        self.breach.get_or_insert(error);
+        self.kill();
+    }
+
+    fn woken(&mut self) {
+        self.link().flush();
+        if let Some(error) = self.link().take_failure() {
+            self.end_for(error);
+        }
+        self.quiet_at.get_or_insert(Instant::now() + QUIET);
+    }
+
+    /// Takes in what has arrived, a bounded number at a time so that a chatty worker cannot keep the others waiting.
+    fn take_messages(&mut self) {
+        for _ in 0..64 {
+            match self.link().receive() {
+                Ok(Some(incoming)) => {
+                    if let Err(error) = self.take_in(incoming) {
+                        return self.end_for(error);
+                    }
+                }
+                Ok(None) => {
+                    self.more = false;
+                    self.quiet_at.get_or_insert(Instant::now() + QUIET);
+                    return;
+                }
+                Err(error) => return self.end_for(error),
+            }
+        }
+        self.more = true;
+    }
+
+    fn take_in(&mut self, incoming: Incoming) -> Result<()> {
+        match incoming {
+            Incoming::Ready(ready) => self.welcome(&ready),
+            Incoming::NeedSegment(len) => {
+                if self.link().send_releases() {
+                    return self.link().send(&ToWorker::TryAgain);
+                }
+                // One at a time: what is on its way already is the answer, and if it is too small the worker asks again.
+                if self.segments.is_empty() && !self.link().has_granted() {
+                    self.make_segment(len);
+                }
+                Ok(())
+            }
+            Incoming::HungUp => {
+                self.deaf = true;
+                // Most likely it is about to die, and its death will say more.
+                self.hung_up = self.killed_at.is_none();
+                self.killed_at.get_or_insert(Instant::now() + LAST_WORDS);
+                Ok(())
+            }
+            Incoming::Discarded(segment) => {
+                self.place.owner.forget(&[segment]);
+                Ok(())
+            }
+            other => self.place.owner.answered(self.worker, other),
+        }
+    }
+
+    fn welcome(&mut self, ready: &Ready) -> Result<()> {
+        let ours = env!("CARGO_PKG_VERSION");
+        if ready.protocol != PROTOCOL || ready.sizes != exchange::Descriptor::SIZES || ready.version != ours {
+            let (what, place) = match self.place.launch.language {
+                Language::Python => ("the worker's interpreter", "in the worker's interpreter"),
+                Language::Native => ("the native worker", "with its `transom-native-worker`"),
+                Language::Java => ("the worker's class path", "on the worker's class path"),
+            };
+            return Err(Error::new(
+                Code::VersionMismatch,
+                format!("this host is transom {ours} (protocol {PROTOCOL}), {what} has transom {} (protocol {})", ready.version, ready.protocol),
+            )
+            .with_hint(format!("install transom {ours} {place}")));
+        }
+        if self.ready {
+            return Err(Error::new(Code::ProtocolViolation, "a worker was ready twice"));
+        }
+        self.ready = true;
+        self.make_segment(FIRST_SEGMENT);
+        self.place.owner.ready(self.worker, self.link().clone());
+        Ok(())
+    }
+
+    fn make_segment(&mut self, len: usize) {
+        let owner = self.place.owner.clone();
+        let have = self.link().owned_bytes();
+        self.segments.spawn_blocking(move || owner.make_segment(len, have));
+    }
+
+    fn hand_over(&mut self, made: Result<Arc<Segment>>) {
+        let said = match made {
+            Ok(segment) => {
+                self.link().grant(segment);
+                Ok(())
+            }
+            Err(error) => self.link().send(&ToWorker::NoSegment { error: RemoteError::from(error) }),
+        };
+        if let Err(error) = said {
+            self.end_for(error);
+        }
+    }
+
+    /// The process is gone, or nearly: takes in its last messages, and says why it went.
+    fn died(&mut self) -> Option<End> {
+        // Before it is reaped, while the group's number cannot mean another group; and so that nothing of it goes on sending.
+        self.shared.process.kill_group();
+        // What was sent before the end counts.
+        for _ in 0..LAST_MESSAGES {
+            match self.link().receive().and_then(|incoming| incoming.map(|incoming| self.take_in(incoming)).transpose()) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    self.breach.get_or_insert(error);
+                    break;
+                }
+            }
+        }
+        let ending = self.shared.process.try_wait()?;
+        let culprit = self.shared.culprit.get();
+        let bystander = culprit.is_some_and(|&culprit| culprit != self.worker) && self.breach.is_none();
+        let reason = self.breach.take().unwrap_or_else(|| self.cause(ending, culprit));
+        Some(End { reason, was_ready: self.ready, bystander })
+    }
+
+    fn cause(&self, ending: exit::Ending, culprit: Option<&usize>) -> Error {
+        let age = self.shared.born.elapsed();
+        match culprit {
+            Some(&culprit) if culprit != self.worker => {
+                let message = format!("the worker's process was ended for what worker {culprit} did, which is a thread of the same process");
+                Error::new(Code::WorkerSignalled, message)
+            }
+            None if ending == exit::Ending::Killed(libc::SIGKILL) && out_of_memory_kills() > self.shared.kills_before => exit::out_of_memory(age),
+            _ => exit::decode(ending, self.ready, age),
+        }
+    }
+}
+
+/// What a worker prints, where this life is the one that reads it.
+async fn printed(output: &mut Option<&mut [Drain; 3]>) -> Vec<u8> {
+    match output {
+        Some([stdout, stderr, faults]) => loop {
+            tokio::select! {
+                text = stdout.take() => return text,
+                text = stderr.take() => return text,
+                _ = faults.take() => {}
+            }
+        },
+        None => std::future::pending().await,
+    }
+}
