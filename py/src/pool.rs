@@ -39,6 +39,19 @@ impl Function {
         Self { function: transom::Function::pickled(name, data).with_import_path(import_path), results: SchemaCache::default() }
     }
 
+    /// A function of a shared library.
+    #[staticmethod]
+    fn native(py: Python<'_>, library: PathBuf, name: &str) -> PyResult<Self> {
+        Ok(Self { function: transom::Function::native(library, name).or_raise(py)?, results: SchemaCache::default() })
+    }
+
+    /// A function for JVM workers, by the name of its class.
+    #[staticmethod]
+    fn java(py: Python<'_>, class_name: &str, jars: Vec<String>) -> PyResult<Self> {
+        let function = transom::Function::java(class_name).or_raise(py)?.with_import_path(jars);
+        Ok(Self { function, results: SchemaCache::default() })
+    }
+
     /// The same function with its deadline in seconds and its retries.
     fn with_policies(&self, deadline: Option<f64>, retries: u32) -> Self {
         let function = self.function.clone().with_retries(retries);
@@ -85,7 +98,7 @@ pub(crate) struct Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window))]
+    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, native_worker, java, java_class_path, java_options))]
     #[expect(clippy::too_many_arguments, reason = "the Python class names and checks each of them")]
     fn new(
         py: Python<'_>,
@@ -97,6 +110,10 @@ impl Pool {
         mode: &str,
         deadline: Option<f64>,
         window: usize,
+        native_worker: Option<PathBuf>,
+        java: Option<PathBuf>,
+        java_class_path: Vec<PathBuf>,
+        java_options: Vec<String>,
     ) -> PyResult<Self> {
         let mode = match mode {
             "guarded" => Mode::Guarded,
@@ -108,7 +125,10 @@ impl Pool {
                 return Err(errors::to_py(py, &error));
             }
         };
-        let mut builder = transom::Pool::builder().python(python).mode(mode).window(window);
+        let mut builder =
+            transom::Pool::builder().python(python).mode(mode).window(window).java_class_path(java_class_path).java_options(java_options);
+        builder = native_worker.into_iter().fold(builder, |builder, program| builder.native_worker(program));
+        builder = java.into_iter().fold(builder, |builder, program| builder.java(program));
         builder = workers.into_iter().fold(builder, |builder, workers| builder.workers(workers));
         builder = cwd.into_iter().fold(builder, |builder, directory| builder.working_directory(directory));
         builder = memory_limit.into_iter().fold(builder, |builder, bytes| builder.memory_limit(bytes));
@@ -192,6 +212,7 @@ impl Pool {
         for worker in stats.workers {
             let entry = PyDict::new(py);
             entry.set_item("pid", worker.pid)?;
+            entry.set_item("language", worker.language.name())?;
             entry.set_item("state", worker.state)?;
             entry.set_item("batches", worker.batches)?;
             entry.set_item("rows", worker.rows)?;

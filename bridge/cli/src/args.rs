@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::input::Format;
 use crate::output;
 
-/// Runs Python functions over files, in isolated worker processes, through shared memory.
+/// Runs functions over files, in isolated worker processes, through shared memory.
 #[derive(Parser, Debug)]
 #[command(name = "transom", version, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -30,7 +30,7 @@ pub(crate) enum Command {
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Run {
-    /// The function: `path/file.py:name` or `package.module:name`
+    /// The function: `path/file.py:name`, `package.module:name`, or `path/library.so:name`
     pub(crate) function: String,
 
     /// Parquet (.parquet), Arrow (.arrow, .arrows, .feather, .ipc), CSV (.csv, .tsv), JSON lines (.jsonl, .ndjson, .json) or text

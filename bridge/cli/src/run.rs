@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
-use transom::{Code, CopyReport, Error, Function, Kind, MapOptions, Pool, Result, Signature};
+use transom::{Code, CopyReport, Error, Function, Kind, Language, MapOptions, Pool, Result, Signature};
 
 use crate::columns::{self, Choice};
 use crate::input::{self, Inputs};
@@ -24,9 +24,12 @@ pub(crate) fn run(args: &args::Run) -> Result<()> {
     let function = function(args)?;
     let inputs = Inputs::open(&args.inputs, args.format, args.infer_rows)?;
     let prepared = output::prepare(target, inputs.paths())?;
-    let python = interpreter::find(args.python.as_deref())?;
-    let pool = pool(args, &python)?;
-    let signature = pool.describe_blocking(&function).map_err(|error| python.blamed(error))?;
+    let python = (function.language() == Language::Python).then(|| interpreter::find(args.python.as_deref())).transpose()?;
+    let pool = pool(args, &function, python.as_ref())?;
+    let signature = pool.describe_blocking(&function).map_err(|error| match &python {
+        Some(python) => python.blamed(error),
+        None => error,
+    })?;
     check(args, &signature, &inputs.schema)?;
     let choice = columns::choose(&inputs.schema, &signature, args.columns.as_deref(), args.append)?;
 
@@ -40,6 +43,9 @@ pub(crate) fn run(args: &args::Run) -> Result<()> {
 }
 
 fn function(args: &args::Run) -> Result<Function> {
+    if let Some((library, name)) = args.function.rsplit_once(':').filter(|(library, _)| library.ends_with(".so")) {
+        return Function::native(library, name);
+    }
     let function = Function::python(&args.function)?;
     // As with `python -m`, modules of the current folder can be named.
     let here = env::current_dir().ok().map(|here| here.display().to_string());
@@ -50,8 +56,11 @@ fn workers(args: &args::Run) -> usize {
     args.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
-fn pool(args: &args::Run, python: &Interpreter) -> Result<Pool> {
-    let mut builder = Pool::builder().workers(workers(args)).python(&python.path);
+fn pool(args: &args::Run, function: &Function, python: Option<&Interpreter>) -> Result<Pool> {
+    let mut builder = Pool::builder().workers(workers(args)).prestart([function.language()]);
+    if let Some(python) = python {
+        builder = builder.python(&python.path);
+    }
     for (key, value) in &args.env {
         builder = builder.env(key, value);
     }

@@ -10,6 +10,7 @@
 """
 
 from transom._errors import DeadlineExceeded, FunctionError, InvalidArgument, InvalidResult, SignatureError, TransomError, WorkerDied
+from transom._foreign import ForeignFunction, java, native
 from transom._native import Batches, __version__
 from transom._pool import Pool
 from transom._udf import Udf, udf
@@ -17,6 +18,7 @@ from transom._udf import Udf, udf
 __all__ = [
     "Batches",
     "DeadlineExceeded",
+    "ForeignFunction",
     "FunctionError",
     "InvalidArgument",
     "InvalidResult",
@@ -26,5 +28,7 @@ __all__ = [
     "Udf",
     "WorkerDied",
     "__version__",
+    "java",
+    "native",
     "udf",
 ]

@@ -7,15 +7,16 @@ import contextlib
 import os
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from types import FrameType
 from typing import Any
 
 import pyarrow as pa
 
-from transom import _native, _ship, _sources
+from transom import _foreign, _native, _ship, _sources
 from transom._errors import InvalidArgument, TransomError
+from transom._foreign import ForeignFunction
 from transom._udf import Udf, _make, deadline_seconds
 
 _open: weakref.WeakSet[Pool] = weakref.WeakSet()
@@ -33,6 +34,11 @@ class Pool:
         is copied first, for workers that are not trusted) or "trusted" (bounds only).
     deadline: the longest that one batch may take, in seconds or as a timedelta; a function's own deadline comes first.
     window: how many batches may be on their way to each worker.
+    native_worker: the program that runs functions of `transom.native`; the package brings one.
+    java, java_class_path, java_options: for functions of `transom.java`: the program, by default that of JAVA_HOME or of the path; the jar of
+        transom-worker, which the package brings; and options of the JVM, such as "-Xmx1g".
+
+    `workers` holds for each language that is used: processes for Python and for native functions, threads of one JVM for Java's.
     """
 
     def __init__(
@@ -46,6 +52,10 @@ class Pool:
         mode: str = "guarded",
         deadline: float | timedelta | None = None,
         window: int = 2,
+        native_worker: str | os.PathLike[str] | None = None,
+        java: str | os.PathLike[str] | None = None,
+        java_class_path: Iterable[str | os.PathLike[str]] = (),
+        java_options: Iterable[str] = (),
     ) -> None:
         try:
             seconds = deadline_seconds(deadline)
@@ -63,6 +73,10 @@ class Pool:
             mode=mode,
             deadline=seconds,
             window=window,
+            native_worker=_foreign.native_worker() if native_worker is None else os.fspath(native_worker),
+            java=None if java is None else os.fspath(java),
+            java_class_path=[os.fspath(entry) for entry in java_class_path] or _foreign.java_class_path(),
+            java_options=[str(option) for option in java_options],
         )
         self._named: dict[tuple[str, ...], _native.Function] = {}
         self._functions: weakref.WeakKeyDictionary[Any, _native.Function] = weakref.WeakKeyDictionary()
@@ -78,7 +92,8 @@ class Pool:
     def call(self, f: Any, /, *values: Any) -> Any:
         """Calls `f` once, in a worker, and waits for the result.
 
-        f: a function of ``@transom.udf``, a plain function or class with hints, or a name: ``"file.py:name"``, ``"package.module:name"``.
+        f: a function of ``@transom.udf``, a plain function or class with hints, a name (``"file.py:name"``, ``"package.module:name"``), or
+            a function of another language, by `transom.native` or `transom.java`.
         values: arrays by position; or one record batch, table, data frame or dict of columns, whose columns go by the names of the parameters.
 
         Gives a ``pyarrow.Array`` for scalar and row functions, a ``pyarrow.RecordBatch`` for batches functions.
@@ -120,7 +135,7 @@ class Pool:
         return self._native.share(given)
 
     def stats(self) -> dict[str, Any]:
-        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``state``, ``batches``, ``rows`` and ``restarts``.
+        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``language``, ``state``, ``batches``, ``rows`` and ``restarts``.
 
         After the pool's end it is what it was before.
         """
@@ -157,6 +172,8 @@ class Pool:
         return known
 
     def _made(self, f: Any, frame: FrameType) -> _native.Function:
+        if isinstance(f, ForeignFunction):
+            return f._bound()
         udf = f if isinstance(f, Udf) else _make(f, frame, None, None, None, None, 0)
         place = _ship.reference(f)
         if place is not None:
