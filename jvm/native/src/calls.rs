@@ -19,7 +19,6 @@ pub(crate) struct Calls {
 
 #[derive(Default)]
 struct Books {
-    last: i64,
     running: HashMap<i64, Arc<Mutex<Option<BoxFuture<'static, Outcome>>>>>,
     finished: HashMap<i64, Outcome>,
 }
@@ -61,16 +60,11 @@ impl Calls {
     }
 
     /// Begins a call: it goes as far as it can here and now, so that a batch is on its way, or copied, when its caller goes on.
-    pub(crate) fn begin(&self, future: BoxFuture<'static, Outcome>) -> i64 {
-        let mut books = self.books();
-        books.last += 1;
-        let call = books.last;
-        books.running.insert(call, Arc::new(Mutex::new(Some(future))));
-        drop(books);
+    pub(crate) fn begin(&self, call: i64, future: BoxFuture<'static, Outcome>) {
+        self.books().running.insert(call, Arc::new(Mutex::new(Some(future))));
         if self.poll(call) {
-            Waker::from(Arc::new(WakeCall { woken: self.woken.clone(), call })).wake();
+            Arc::new(WakeCall { woken: self.woken.clone(), call }).wake();
         }
-        call
     }
 
     /// Polls a call, and says whether it has finished now.

@@ -101,15 +101,16 @@ pub fn call<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlong
     })
 }
 
-/// `long begin(long pool, long function, long[] batch)`: a call that goes on by itself, and its number.
+/// `void begin(long pool, long function, long[] batch, long call)`: a call that goes on by itself, under a number of Java's.
 #[jni_mangle("io.transom.Pool")]
-pub fn begin<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlong, function: jlong, batch: JLongArray<'local>) -> jlong {
+pub fn begin<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlong, function: jlong, batch: JLongArray<'local>, call: jlong) {
     native(env, |env| {
         let (entry, batch) = received(env, pool, &batch)?;
         let function = FUNCTIONS.get(function)?;
         let caller = entry.clone();
-        Ok(entry.calls.begin(Box::pin(async move { caller.call(&function, batch).await })))
-    })
+        entry.calls.begin(call, Box::pin(async move { caller.call(&function, batch).await }));
+        Ok(())
+    });
 }
 
 /// `long finished(long pool)`: waits for the next call that has ended; 0 when the pool is closed and none is under way.
@@ -130,11 +131,13 @@ pub fn take<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlong
     })
 }
 
-/// `void cancel(long pool, long call)`.
+/// `void cancel(long pool, long call)`. A pool that is closed has ended its calls itself.
 #[jni_mangle("io.transom.Pool")]
 pub fn cancel<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlong, call: jlong) {
     native(env, |_| {
-        get(pool)?.calls.cancel(call);
+        if let Ok(entry) = get(pool) {
+            entry.calls.cancel(call);
+        }
         Ok(())
     });
 }
