@@ -41,8 +41,9 @@ pub fn serve<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, descriptor
             env.call_method(worker, jni_str!("begin"), jni_sig!("(J)V"), &[JValue::Long(handle)])?;
             Ok(())
         });
-        begun.map_err(RemoteError::into_error)?;
-        Ok(worker::serve(descriptor, &mut runtime)?)
+        let served = begun.map_err(RemoteError::into_error).and_then(|()| worker::serve(descriptor, &mut runtime));
+        Codec::close(handle);
+        Ok(served?)
     });
 }
 
