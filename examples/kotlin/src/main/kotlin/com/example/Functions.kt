@@ -28,8 +28,8 @@ class PlusOne : ScalarFunction {
     }
 }
 
-/** Turns a text into capitals. A Kotlin object is one function for all threads. */
-object Upper : RowFunction {
+/** Turns a text into capitals. */
+class Upper : RowFunction {
     fun call(text: String?): String? = text?.uppercase()
 }
 

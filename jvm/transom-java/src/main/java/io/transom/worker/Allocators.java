@@ -3,6 +3,7 @@ package io.transom.worker;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.memory.RootAllocator;
 import org.apache.arrow.vector.FieldVector;
+import org.apache.arrow.vector.NullVector;
 import org.apache.arrow.vector.util.TransferPair;
 
 /** The worker's allocators. All functions of a process share one root, so that memory can be handed between them without a copy. */
@@ -32,7 +33,8 @@ final class Allocators {
 
   /** The same values in another allocator, without a copy; the vector is empty afterwards. A vector of a root of the function's own stays as it is. */
   static FieldVector moved(FieldVector vector, BufferAllocator to) {
-    if (vector.getAllocator().getRoot() != ROOT) {
+    // A vector of nothing but nulls has no memory at all.
+    if (vector instanceof NullVector || vector.getAllocator().getRoot() != ROOT) {
       return vector;
     }
     TransferPair pair = vector.getTransferPair(vector.getField(), to);

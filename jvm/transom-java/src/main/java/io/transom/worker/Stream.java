@@ -62,7 +62,7 @@ final class Stream {
   }
 
   /** Ends the stream wherever it stands, and lets a function that is not read to its end clean up now. What that throws comes after the last answer. */
-  Void end() {
+  void end() {
     try {
       if (results instanceof AutoCloseable closeable) {
         closeable.close();
@@ -72,7 +72,6 @@ final class Stream {
     } finally {
       cleanUp();
     }
-    return null;
   }
 
   private void cleanUp() {

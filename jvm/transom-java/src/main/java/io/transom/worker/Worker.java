@@ -116,7 +116,12 @@ final class Worker implements AutoCloseable {
     if (stream != null) {
       Stream ended = stream;
       stream = null;
-      LastWords.during(ended.function(), ended::end);
+      LastWords.during(
+          ended.function(),
+          () -> {
+            ended.end();
+            return null;
+          });
     }
   }
 
