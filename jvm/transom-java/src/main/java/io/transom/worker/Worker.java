@@ -91,9 +91,14 @@ final class Worker implements AutoCloseable {
     try (Batch batch = codec.receive(flat, received);
         Dictionaries dictionaries = new Dictionaries()) {
       dictionaries.show(batch);
-      try (FieldVector result = Allocators.moved(function.call(new Columns(batch, dictionaries), lent), sent)) {
+      FieldVector result = function.call(new Columns(batch, dictionaries), lent);
+      // Arrow's sparse unions forget the numbers of their types: an argument that is given back has its own field still.
+      int index = batch.getFieldVectors().indexOf(result);
+      Field field = index < 0 ? result.getField() : batch.getSchema().getFields().get(index);
+      try (FieldVector moved = Allocators.moved(result, sent)) {
         dictionaries.move(sent);
-        return codec.send(Batch.of(VectorSchemaRoot.of(result), dictionaries.provider()));
+        VectorSchemaRoot root = new VectorSchemaRoot(List.of(field), List.of(moved), moved.getValueCount());
+        return codec.send(Batch.of(root, dictionaries.provider()));
       }
     } finally {
       Allocators.takeBack(lent);
