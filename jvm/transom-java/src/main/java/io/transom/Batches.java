@@ -71,7 +71,8 @@ public final class Batches implements Iterator<Batch>, AutoCloseable {
       try {
         ahead = take();
         ended = ahead == null;
-      } catch (RuntimeException | Error e) {
+      } catch (Throwable e) {
+        // A source may throw what its signature does not say.
         failed = e;
       }
     }
