@@ -174,8 +174,19 @@ fn validity(buffer: Buffer, len: usize) -> Read<Option<NullBuffer>> {
     if buffer.is_empty() {
         return Ok(None);
     }
-    let bits = BooleanBuffer::new(cut(buffer, "validity", len.div_ceil(8))?, 0, len);
-    Ok(Some(NullBuffer::new(bits)).filter(|nulls| nulls.null_count() > 0))
+    let bits = cut(buffer, "validity", len.div_ceil(8))?;
+    if all_set(&bits, len) {
+        return Ok(None);
+    }
+    Ok(Some(NullBuffer::new(BooleanBuffer::new(bits, 0, len))))
+}
+
+/// Whether each of the first `len` bits is set, as in most vectors of Java's, which have a validity always. Counting them takes many times as long.
+fn all_set(bytes: &[u8], len: usize) -> bool {
+    let (words, rest) = bytes[..len / 8].as_chunks::<8>();
+    words.iter().fold(u64::MAX, |all, word| all & u64::from_ne_bytes(*word)) == u64::MAX
+        && rest.iter().all(|&byte| byte == u8::MAX)
+        && (len % 8 == 0 || bytes[len / 8] | (u8::MAX << (len % 8)) == u8::MAX)
 }
 
 /// The first `len` bytes.
@@ -195,5 +206,26 @@ pub(crate) fn fixed_width(data_type: &DataType) -> Option<(usize, usize)> {
         DataType::Interval(IntervalUnit::DayTime) => Some((8, align_of::<IntervalDayTime>())),
         DataType::Interval(IntervalUnit::MonthDayNano) => Some((16, align_of::<IntervalMonthDayNano>())),
         other => other.primitive_width().map(|width| (width, width)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all_set;
+
+    #[test]
+    fn one_missing_bit_is_found_wherever_it_is() {
+        for len in [0_usize, 1, 7, 8, 9, 63, 64, 65, 200] {
+            let mut bytes = vec![u8::MAX; len.div_ceil(8) + 1];
+            assert!(all_set(&bytes, len));
+            for bit in 0..len {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(!all_set(&bytes, len), "bit {bit} of {len}");
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+            // What lies behind the last is nobody's.
+            bytes[len / 8] &= !(u8::MAX << (len % 8));
+            assert!(all_set(&bytes, len));
+        }
     }
 }
