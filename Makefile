@@ -10,7 +10,7 @@ CARGO := cargo
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup wheel demo test test-rust test-python lint format bench docs clean tools
+.PHONY: help setup wheel demo test test-rust test-python lint format bench bench-jvm docs clean tools
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,10 +59,16 @@ format: $(VENV)/.locked ## Formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Measures, prints the table, and draws the plot
+bench: setup ## Measures, prints the table, and draws the plot; bench-jvm has the JVM's part
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
+
+bench-jvm: setup ## Measures the JVM as host and as worker, beside Py4J, JPype and Arrow IPC
+	$(CARGO) build --release --locked --package transom-bench --package transom-jni
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+	mvn -q -f jvm/pom.xml -P bench -pl ../benches/jvm -am -DskipTests package
+	$(BIN)/python benches/bench_jvm.py
 
 docs: ## Builds the Rust API documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package transom
