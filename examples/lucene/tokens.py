@@ -18,7 +18,7 @@ import pyarrow as pa
 import transom
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WORDS = "The quick brown fox can't jump over 3.14 lazy dogs Größe naïve e-mail 2026 OpenSource x_1 и мир".split()
+WORDS = ["The", "quick", "brown", "fox", "can't", "jump", "over", "3.14", "lazy", "dogs", "Größe", "naïve", "e-mail", "2026", "x_1", "и", "мир"]
 STOPS = [", ", " ", " ", " ", "; ", " – ", "! ", " (", ") ", "... "]
 
 
