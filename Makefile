@@ -10,7 +10,11 @@ CARGO := cargo
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup wheel demo test test-rust test-python lint format bench bench-jvm docs clean tools
+MAVEN := mvn --batch-mode --no-transfer-progress --file jvm/pom.xml
+# The JDK that Maven runs on, or 17; and the newest that there is, on which the tests run once more.
+JAVA_NEWEST ?= $(lastword $(shell ls -d /usr/lib/jvm/*/bin/java 2>/dev/null | sed -E 's:.*/[a-z]*-?([0-9]+)[^/]*/bin/java:\1 &:' | sort -n | cut -d' ' -f2))
+
+.PHONY: help setup wheel demo jvm test test-rust test-python test-jvm lint format bench bench-jvm docs clean tools tools-jvm
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,6 +40,14 @@ setup: $(VENV)/.locked ## Makes .venv with the package, and target/release/trans
 wheel: $(VENV)/.locked ## Builds the Python package for others, into target/wheels
 	cd py && ../$(BIN)/maturin build --release --locked
 
+tools-jvm: tools
+	@command -v javac >/dev/null || { echo "a JDK is missing: install Java 17 or later (Debian: apt-get install openjdk-17-jdk-headless)"; exit 1; }
+	@command -v mvn >/dev/null || { echo "Maven is missing: install it (Debian: apt-get install maven)"; exit 1; }
+
+jvm: tools-jvm ## Builds the JVM's jars, with the native library in them, into jvm/*/target
+	$(CARGO) build --release --locked --package transom-jni
+	$(MAVEN) --quiet package -DskipTests
+
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
 
@@ -47,6 +59,13 @@ test-rust: $(VENV)/.locked
 test-python: setup
 	$(BIN)/python -m pytest -q tests
 	$(BIN)/python -m pytest -q benches/tests
+
+# On the JDK of Maven with the newest arrow-java, then the same classes with the oldest, and on the newest JDK. What -Xcheck:jni says fails the run.
+test-jvm: setup jvm ## Tests the JVM as host and as worker
+	$(MAVEN) verify 2>&1 | tee target/test-jvm.log
+	$(MAVEN) --projects transom-java surefire:test -P oldest-arrow 2>&1 | tee -a target/test-jvm.log
+	if [ -n "$(JAVA_NEWEST)" ]; then $(MAVEN) --projects transom-java surefire:test -Dtransom.test.java=$(JAVA_NEWEST) 2>&1 | tee -a target/test-jvm.log; fi
+	! grep -E "(WARNING|FATAL ERROR) in native method" -A 20 target/test-jvm.log
 
 lint: $(VENV)/.locked ## Checks formatting and lints
 	$(CARGO) fmt --all --check
@@ -64,10 +83,10 @@ bench: setup ## Measures, prints the table, and draws the plot; bench-jvm has th
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
 
-bench-jvm: setup ## Measures the JVM as host and as worker, beside Py4J, JPype and Arrow IPC
+bench-jvm: setup tools-jvm ## Measures the JVM as host and as worker, beside Py4J, JPype and Arrow IPC
 	$(CARGO) build --release --locked --package transom-bench --package transom-jni
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
-	mvn -q -f jvm/pom.xml -P bench -pl ../benches/jvm -am -DskipTests package
+	$(MAVEN) --quiet package -DskipTests -P bench --projects ../benches/jvm --also-make
 	$(BIN)/python benches/bench_jvm.py
 
 docs: ## Builds the Rust API documentation

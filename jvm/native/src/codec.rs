@@ -1,4 +1,4 @@
-//! Batches between Rust and Java as numbers: one JNI call for each, no call for a column, no offsets (see `docs/decisions/0019-jvm-data-path.md`).
+//! Batches between Rust and Java as numbers: one JNI call for each, no call for a column, no offsets (see `docs/decisions/0021-the-jvm-data-path.md`).
 //!
 //! A batch is `[schema, rows, keeper]` and then, depth first for each array, the number of values, (towards Java) of nulls, and of buffers, and
 //! for each buffer its address and its length, in the order of Arrow IPC. Schemas cross once, as IPC messages, under numbers of their sender's.

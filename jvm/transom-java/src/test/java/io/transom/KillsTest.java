@@ -21,7 +21,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 /** Workers are killed at random moments under a stream: each batch is answered once or fails with its code, and nothing is left behind. */
 @ExtendWith(Leaks.class)
 class KillsTest {
-  private static final int KILLS = Integer.getInteger("transom.kills", 40);
+  private static final int KILLS = Integer.getInteger("transom.kills", 20);
   private static final long SEED = Long.getLong("transom.seed", System.nanoTime());
   private static final int ROWS = 10_000;
 

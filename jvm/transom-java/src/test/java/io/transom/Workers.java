@@ -73,11 +73,16 @@ public final class Workers {
 
   /** Runs the main method of a class in another JVM of this kind, and gives the lines that it printed, without those of the JVM and of logging. */
   public static List<String> run(Class<?> main, List<String> options) throws IOException, InterruptedException {
+    return runIn(Path.of("").toAbsolutePath(), main.getName(), options);
+  }
+
+  /** The same for a class by name or a source file, in a folder. */
+  static List<String> runIn(Path folder, String main, List<String> options) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(ProcessHandle.current().info().command().orElseThrow());
     command.addAll(options);
-    command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
-    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    command.addAll(List.of("-cp", System.getProperty("java.class.path"), main));
+    Process process = new ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true).start();
     String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     process.waitFor();
     return said.lines().filter(line -> !line.startsWith("SLF4J") && !line.startsWith("WARNING: ")).toList();
