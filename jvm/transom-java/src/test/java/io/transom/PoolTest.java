@@ -6,11 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.LongStream;
+import java.util.stream.Stream;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.memory.RootAllocator;
 import org.apache.arrow.vector.BigIntVector;
@@ -191,6 +195,33 @@ class PoolTest {
       assertEquals(new ArrowType.Int(64, true), signature.parameters().get(0).type().getType());
       assertEquals(new ArrowType.Int(64, true), signature.results().orElseThrow().getFields().get(0).getType());
     }
+  }
+
+  /** The JVM's pipes to other processes are not marked to be closed, and a reader would wait for the worker's end. */
+  @Test
+  void workersInheritNoPipesOfOtherProcesses() throws Exception {
+    Process cat = new ProcessBuilder("cat").start();
+    try (Pool own = Workers.python(1).build();
+        Function process = Workers.function("process");
+        VectorSchemaRoot root = Workers.numbers(allocator, "x", 0, 1);
+        Batch result = own.call(process, root, allocator)) {
+      Set<String> worker = pipes(String.valueOf(((BigIntVector) result.getVector(0)).get(0)));
+      worker.retainAll(pipes(String.valueOf(cat.pid())));
+      assertEquals(Set.of(), worker);
+    } finally {
+      cat.destroyForcibly().waitFor();
+    }
+  }
+
+  private static Set<String> pipes(String process) throws IOException {
+    Set<String> found = new HashSet<>();
+    try (Stream<Path> entries = Files.list(Path.of("/proc", process, "fd"))) {
+      for (Path entry : entries.toList()) {
+        found.add(Files.readSymbolicLink(entry).toString());
+      }
+    }
+    found.removeIf(what -> !what.startsWith("pipe:"));
+    return found;
   }
 
   @Test
