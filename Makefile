@@ -12,7 +12,12 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup wheel ffi install header demo test test-rust test-python test-ffi check-sanitizers check-valgrind lint format bench docs clean tools bench-native
+MAVEN := mvn --batch-mode --no-transfer-progress --file jvm/pom.xml
+# The newest JDK that there is: the JVM's tests run on that of Maven, and once more on this.
+JAVA_NEWEST ?= $(lastword $(shell ls -d /usr/lib/jvm/*/bin/java 2>/dev/null | sed -E 's:.*/[a-z]*-?([0-9]+)[^/]*/bin/java:\1 &:' | sort -n | cut -d' ' -f2))
+
+.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm check-sanitizers check-valgrind lint format \
+	bench bench-native bench-jvm docs clean tools tools-jvm
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,11 +36,15 @@ $(VENV)/.locked: py/requirements-dev.txt | tools
 	touch $@
 
 # One call for both, so that each library is compiled once. Cargo knows by itself what is to be built.
+BUILD := PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py
 setup: $(VENV)/.locked ## Makes .venv with the package, and target/release/transom
-	PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py
+	$(BUILD)
 	$(BIN)/python py/develop.py target/release/lib_native.so
 
-wheel: $(VENV)/.locked ## Builds the Python package for others, into target/wheels
+# What the Python package brings for workers of other languages.
+BROUGHT := py/python/transom/_bin
+
+wheel: ffi jvm ## Builds the Python package for others, into target/wheels
 	cd py && ../$(BIN)/maturin build --release --locked
 
 # The library is installed under its own name: in the workspace it cannot bear it, since the core's has it. Its number is that of the ABI.
@@ -51,8 +60,9 @@ endef
 
 # With the program and the package in one call, as above; what the examples and tests use is laid out as it is installed.
 ffi: setup ## Builds the C library, its header and transom-native-worker, into target/ffi
-	PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py --package transom-ffi
+	$(BUILD) --package transom-ffi --package transom-jni
 	$(call INSTALL_FFI,$(CURDIR)/target/ffi,$(CURDIR)/target/ffi)
+	install -D -m 755 target/release/transom-native-worker $(BROUGHT)/transom-native-worker
 
 install: ## Installs the C library, its header and transom-native-worker: PREFIX=/usr/local DESTDIR=
 	$(CARGO) build --release --locked --package transom-ffi
@@ -60,16 +70,24 @@ install: ## Installs the C library, its header and transom-native-worker: PREFIX
 
 header: ## Writes ffi/include/transom.h anew
 	TRANSOM_WRITE_HEADER=1 $(CARGO) test --locked --package transom-ffi --test header
+tools-jvm: tools
+	@command -v javac >/dev/null || { echo "a JDK is missing: install Java 17 or later (Debian: apt-get install openjdk-17-jdk-headless)"; exit 1; }
+	@command -v mvn >/dev/null || { echo "Maven is missing: install it (Debian: apt-get install maven)"; exit 1; }
+
+jvm: setup tools-jvm ## Builds the JVM's jars, with the native library in them, into jvm/*/target
+	$(BUILD) --package transom-ffi --package transom-jni
+	$(MAVEN) --quiet package -DskipTests
+	install -D -m 644 jvm/transom-worker/target/transom-worker-$(VERSION).jar $(BROUGHT)/transom-worker.jar
 
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
 
-test: setup lint test-rust test-python test-ffi ## Runs every check and test
+test: setup lint test-rust test-python test-ffi test-jvm ## Runs every check and test
 
 test-rust: $(VENV)/.locked
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace --exclude transom-py --exclude transom-bench
 
-test-python: setup
+test-python: setup ffi jvm
 	$(BIN)/python -m pytest -q tests
 	$(BIN)/python -m pytest -q benches/tests
 
@@ -91,6 +109,13 @@ check-valgrind: ffi ## Runs the C examples and the misuse tests under valgrind's
 	@$(VALGRIND) --version | sed s/valgrind-// | { read version; printf '3.24\n%s\n' "$$version" | sort -CV; } || { echo "$$($(VALGRIND) --version) does not know pidfd_open: version 3.24 or later is needed, such as Debian 13's; say VALGRIND=/path/to/valgrind"; exit 1; }
 	$(BIN)/python -m pytest -q ffi/tests -k 'misuse or c-c' --under='$(MEMCHECK)'
 
+# On the JDK of Maven with the newest arrow-java, then the same classes with the oldest, and on the newest JDK. What -Xcheck:jni says fails the run.
+test-jvm: setup jvm ## Tests the JVM as host and as worker
+	$(MAVEN) verify 2>&1 | tee target/test-jvm.log
+	$(MAVEN) --projects transom-java surefire:test -P oldest-arrow 2>&1 | tee -a target/test-jvm.log
+	if [ -n "$(JAVA_NEWEST)" ]; then $(MAVEN) --projects transom-java surefire:test -Dtransom.test.java=$(JAVA_NEWEST) 2>&1 | tee -a target/test-jvm.log; fi
+	! grep -E "(WARNING|FATAL ERROR) in native method" -A 20 target/test-jvm.log
+
 lint: $(VENV)/.locked ## Checks formatting and lints
 	$(CARGO) fmt --all --check
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -102,7 +127,7 @@ format: $(VENV)/.locked ## Formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Measures, prints the table, and draws the plot
+bench: setup ## Measures, prints the table, and draws the plot; bench-jvm has the JVM's part
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
@@ -111,9 +136,15 @@ bench-native: ffi ## Measures the C ABI beside Rust
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python benches/native.py
 
+bench-jvm: setup tools-jvm ## Measures the JVM as host and as worker, beside Py4J, JPype and Arrow IPC
+	$(CARGO) build --release --locked --package transom-bench --package transom-jni
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+	$(MAVEN) --quiet package -DskipTests -P bench --projects ../benches/jvm --also-make
+	$(BIN)/python benches/bench_jvm.py
+
 docs: ## Builds the Rust API documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package transom
 
 clean: ## Removes everything that was built
 	$(CARGO) clean
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(BROUGHT) out {jvm,examples,tests,benches}/{,*/}target/

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -28,10 +29,9 @@ import table
 from contestants.peer import WINDOW
 from figures import Cell, Limits, Payload, base_of, summarise
 from functions import CASES
-from processes import ENTRIES, HERE, Failed, Process
+from processes import BINARY, ENTRIES, HERE, Entry, Failed, Process, start
 
 RESULTS = HERE / "results"
-BINARY = HERE.parent / "target" / "release" / "transom-bench"
 # Batches whose results are compared with what the function gives here.
 CHECKED = {1: 4, 8 << 10: 4, 64 << 10: 4, 1 << 20: 1}
 
@@ -56,7 +56,7 @@ def main() -> int:
         data.write_all(folder, options.rows)
         say("measuring the machine's limits")
         limits = measure_limits(options.binary, options.quick)
-        bench = Bench(options, folder)
+        bench = Bench(options, folder, ENTRIES)
         try:
             bench.start()
             bench.check()
@@ -114,9 +114,10 @@ def measure_limits(binary: Path, quick: bool) -> dict[str, Any] | None:
 class Bench:
     """All contestants, standing ready, and what they gave so far."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+    def __init__(self, options: argparse.Namespace, folder: Path, entries: Sequence[Entry]) -> None:
         self.options = options
         self.folder = folder
+        self.entries = entries
         self.processes: list[Process] = []
         self.failures: dict[str, str] = {}
         self.cells: dict[tuple[str, str, int], Cell] = {}
@@ -124,10 +125,10 @@ class Bench:
 
     def start(self) -> None:
         """Starts the host processes."""
-        for entry in ENTRIES:
+        for entry in self.entries:
             if entry.name in self.options.only:
                 try:
-                    self.processes.append(Process(entry, self.folder, self.options.binary))
+                    self.processes.append(start(entry, self.folder, self.options.binary))
                 except OSError as error:
                     self.failures[entry.name] = str(error)
 
@@ -201,7 +202,7 @@ class Bench:
     def summary(self, limits: Limits | None) -> list[dict[str, Any]]:
         """The figures of all cells, function by function, size by size."""
         cells = list(self.cells.values())
-        order = {entry.name: place for place, entry in enumerate(ENTRIES)}
+        order = {entry.name: place for place, entry in enumerate(self.entries)}
         places = {cell: place for place, cell in enumerate(self.grid())}
         cells.sort(key=lambda cell: (places[cell.function, cell.rows], order[cell.contestant]))
         weights = self.payloads

@@ -113,8 +113,9 @@ def summarise(cell: Cell, base: Cell | None, payload: Payload, limits: Limits | 
         "bytes_read_per_row": per_row("bytes_read"),
         "rounds": [stream["seconds"] for stream in cell.streams],
     }
-    if cell.streams[0].get("bytes_copied") is not None:
-        figures["bytes_copied_per_row"] = per_row("bytes_copied")
+    for copied in ("bytes_copied", "arguments_copied"):
+        if cell.streams[0].get(copied) is not None:
+            figures[f"{copied}_per_row"] = per_row(copied)
     if base is not None:
         # One that failed half-way has fewer rounds.
         figures["to_in_process"] = median(mine / its for mine, its in zip(speeds, rates(base), strict=False))

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 FUNCTIONS = HERE / "functions.py"
+BINARY = HERE.parent / "target" / "release" / "transom-bench"
+JVM = HERE / "jvm" / "target"  # what Maven made
 DEADLINE = 180  # Seconds for one answer. Nothing here takes a tenth of it.
 
 
@@ -33,7 +36,36 @@ ENTRIES = (
     Entry("transom_host", "Transom, Python host"),
     Entry("transom_rust", "Transom, Rust host"),
 )
+# Only `bench_jvm.py` has them.
+JVM_ENTRIES = (
+    Entry("ipc_socket_jvm", "Arrow IPC over a socket, JVM host"),
+    Entry("transom_jvm_heap", "Transom, JVM host"),
+    Entry("transom_jvm_arena", "Transom, JVM host, shared memory"),
+    Entry("transom_java", "Transom, Python host, JVM worker"),
+)
 BASE = "inprocess"
+
+
+def class_path() -> str:
+    """The jars of the JVM contestants, whichever versions Maven took."""
+    return os.pathsep.join(map(str, sorted([*JVM.glob("*.jar"), *JVM.glob("lib/*.jar")])))
+
+
+def java() -> list[str]:
+    """The java program, with what Arrow needs, and the class path."""
+    home = os.environ.get("JAVA_HOME")
+    program = str(Path(home, "bin", "java")) if home else "java"
+    return [program, "--add-opens=java.base/java.nio=ALL-UNNAMED", "-Dslf4j.internal.verbosity=ERROR", "-cp", class_path()]
+
+
+def start(entry: Entry, folder: Path, binary: Path) -> Process:
+    """Starts a contestant's host process."""
+    if entry.name == "transom_rust":
+        return Process(entry, [str(binary), "host", str(folder), str(FUNCTIONS), sys.executable])
+    if entry.name in ("ipc_socket_jvm", "transom_jvm_heap", "transom_jvm_arena"):
+        return JvmProcess(entry, [*java(), "io.transom.bench.Host", entry.name, str(folder), str(FUNCTIONS), sys.executable])
+    jars = [class_path()] if entry.name == "transom_java" else []
+    return Process(entry, [sys.executable, "-m", f"contestants.{entry.name}", str(folder), *jars])
 
 
 class Failed(Exception):
@@ -43,17 +75,18 @@ class Failed(Exception):
 class Process:
     """A host process that is asked things."""
 
-    def __init__(self, entry: Entry, folder: Path, binary: Path) -> None:
+    def __init__(self, entry: Entry, command: list[str]) -> None:
         self.entry = entry
-        if entry.name == "transom_rust":
-            command = [str(binary), "host", str(folder), str(FUNCTIONS), sys.executable]
-        else:
-            command = [sys.executable, "-m", f"contestants.{entry.name}", str(folder)]
         environment = {**os.environ, "PYTHONPATH": str(HERE)}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=HERE, env=environment)
 
-    def ask(self, do: str, **details: Any) -> dict[str, Any]:
+    @property
+    def pid(self) -> int:
+        """The host's process."""
+        return self._process.pid
+
+    def ask(self, do: str, *, deadline: float = DEADLINE, **details: Any) -> dict[str, Any]:
         """Sends a request and waits for its answer; a contestant that does not answer in time is killed."""
         stdin, stdout = self._process.stdin, self._process.stdout
         try:
@@ -61,9 +94,9 @@ class Process:
             stdin.flush()
         except BrokenPipeError:
             raise Failed(f"the host process ended with status {self._process.wait()}") from None
-        if not select.select([stdout], [], [], DEADLINE)[0]:
+        if not select.select([stdout], [], [], deadline)[0]:
             self._process.kill()
-            raise Failed(f"no answer to {do} {details} after {DEADLINE} s")
+            raise Failed(f"no answer to {do} {details} after {deadline} s")
         line = stdout.readline()
         if not line:
             raise Failed(f"the host process ended with status {self._process.wait()} at {do} {details}")
@@ -82,3 +115,24 @@ class Process:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+
+
+class JvmProcess(Process):
+    """A JVM cannot read the clocks of its workers: they are read here, around the request."""
+
+    def ask(self, do: str, **details: Any) -> dict[str, Any]:
+        if do != "stream":
+            return super().ask(do, **details)
+        workers = super().ask("workers")["pids"]
+        before = cpu_seconds(self.pid), sum(map(cpu_seconds, workers))
+        answer = super().ask(do, **details)
+        after = cpu_seconds(self.pid), sum(map(cpu_seconds, workers))
+        return {**answer, "cpu_host": after[0] - before[0], "cpu_workers": after[1] - before[1]}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a whole process, in nanosecond steps: the kernel's clock of that process.
+
+    /proc/PID/stat says the same in steps of 10 ms, too coarse here. See clock_getcpuclockid(3) for the number.
+    """
+    return time.clock_gettime_ns((~pid << 3) | 2) / 1e9

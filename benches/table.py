@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from functions import CASES
-from processes import ENTRIES
+from processes import ENTRIES, JVM_ENTRIES
 
 BUSY = 0.1  # of the processors, used by others before the run: more than that is said aloud
-TITLES = {entry.name: entry.title for entry in ENTRIES}
+TITLES = {entry.name: entry.title for entry in (*ENTRIES, *JVM_ENTRIES)}
 HEAD = (
     "", "rows/s", "± %", "GB/s", "CPU s/M rows", "× in process", "× limit", "1 row: p50 µs", "p99", "p99.9",
     "× in process", "× limit",

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# The Java program is run by the tests of the JVM.
+SHOWN = ["examples/first.py", "bridge/core/examples/first.rs", "examples/First.java"]
 BLOCK = re.compile(r"<!-- tested: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
 def blocks() -> dict[str, str]:
     found = dict(BLOCK.findall((ROOT / "README.md").read_text()))
-    assert set(found) == {"examples/first.py", "bridge/core/examples/first.rs"}
+    assert set(found) == set(SHOWN)
     return found
 
 
-@pytest.mark.parametrize("name", ["examples/first.py", "bridge/core/examples/first.rs"])
+@pytest.mark.parametrize("name", SHOWN)
 def test_the_readme_shows_the_file(name: str) -> None:
     shown = blocks()[name]
     source = (ROOT / name).read_text()

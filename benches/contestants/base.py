@@ -24,6 +24,7 @@ import pyarrow as pa
 
 import data
 from functions import CASES, Case
+from processes import cpu_seconds
 
 WARM_UP_CALLS = 200
 
@@ -56,14 +57,6 @@ class Contestant(abc.ABC):
 
     def close(self) -> None:  # noqa: B027
         """Ends the workers."""
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a whole process, in nanosecond steps: the kernel's clock of that process.
-
-    /proc/PID/stat says the same in steps of 10 ms, too coarse here. See clock_getcpuclockid(3) for the number.
-    """
-    return time.clock_gettime_ns((~pid << 3) | 2) / 1e9
 
 
 def checksum(result: pa.RecordBatch | pa.Array) -> tuple[int, int]:

@@ -10,10 +10,10 @@ import pytest
 
 import data
 import table
-from contestants.base import checksum, cpu_seconds
+from contestants.base import checksum
 from figures import Cell, Limits, Payload, interpolate, quantile, summarise
 from functions import CASES
-from processes import HERE
+from processes import HERE, cpu_seconds
 
 LIMITS = {
     "pingpong": [{"way": "spin", "placement": "apart", "p50": 500, "p99": 600, "p999": 700}],

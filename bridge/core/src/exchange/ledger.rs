@@ -50,6 +50,8 @@ reasons! {
     StrictMode = 4 "strict mode",
     /// The values began at an address that their type does not allow.
     Aligned = 5 "aligned",
+    /// A slice began within a byte of bits, or within a run, and its reader's vectors know no offsets, as Java's do not.
+    Unsliced = 6 "reader knows no slices",
 }
 
 impl Reason {

@@ -201,6 +201,18 @@ impl Pool {
         self.inner.ledger.report()
     }
 
+    /// The ledger that [`Pool::copies`] reads, for a binding that has to copy at its own edge and counts it here.
+    ///
+    /// ```no_run
+    /// # let pool = transom::Pool::builder().build()?;
+    /// use transom::{Direction, Reason};
+    /// pool.ledger().copied(Direction::Input, Reason::Aligned, 4096);
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.inner.ledger
+    }
+
     /// What happens from now on. A listener that does not keep up misses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.inner.events.subscribe()

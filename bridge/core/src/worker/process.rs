@@ -115,7 +115,7 @@ impl Process {
         }
         let inherited: Vec<RawFd> = workers.iter().chain([&faults_end]).map(AsRawFd::as_raw_fd).collect();
         let parent = rustix::process::getpid();
-        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, setrlimit, fcntl): no allocation, no lock.
+        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, setrlimit, close_range, fcntl): no allocation, no lock.
         unsafe { command.pre_exec(move || prepare_child(parent, &inherited)) };
         let mut child = command.spawn().map_err(|error| spawn_error(launch, &error))?;
         let pid = Pid::from_child(&child);
@@ -211,12 +211,20 @@ fn prepare_child(parent: Pid, inherited: &[RawFd]) -> io::Result<()> {
     }
     // A worker that crashes leaves a stack, not a core file in the user's folder.
     _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum });
+    keep_from_program(3);
     for &descriptor in inherited {
         // SAFETY: the descriptors were open in the parent when it forked, and the child has done nothing but inherit them.
         let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
         rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
     }
     Ok(())
+}
+
+/// Marks this descriptor and all behind it as not for the program that is started. Rust opens each so by itself; others in this process do not, as
+/// the JVM for the pipes of processes that it starts: whoever reads one would wait for the worker's end.
+fn keep_from_program(first: libc::c_uint) {
+    // SAFETY: the call takes numbers and changes flags of this process's descriptors. Before Linux 5.11 it fails, and nothing changes.
+    _ = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
 fn spawn_error(launch: &Launch, error: &io::Error) -> Error {

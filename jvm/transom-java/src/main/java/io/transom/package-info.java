@@ -1,0 +1,2 @@
+/** Transom: user-defined functions in worker processes over Arrow batches. */
+package io.transom;
