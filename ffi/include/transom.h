@@ -2,8 +2,8 @@
  * Transom runs user-defined functions over Arrow record batches in worker processes: isolated like a process, as cheap as a call.
  * This is its C ABI, made by cbindgen of the library's source: do not edit. docs/abi.md has a first program, and these rules at length:
  *
- * - transom_init(TRANSOM_ABI_VERSION, &error) comes first; until then every call fails with VERSION_MISMATCH. What only reads a text or a number, and
- *   what frees, works without it.
+ * - transom_init(TRANSOM_ABI_VERSION, &error) comes first; until then every call fails with VERSION_MISMATCH, and touches nothing that it is given. What
+ *   only reads a text or a number, and what frees, works without it.
  * - A function that can fail returns 0, or the code of the error, and gives the error itself where `error` is not NULL. `*error` is written in every
  *   case: NULL where 0 is returned, and else an error that is the caller's to free by transom_error_free. Codes are the same in every language, and
  *   docs/errors.md says what each means and what to do.

@@ -5,7 +5,7 @@
 //!
 //! A handle in Rust is owned by whoever holds it, and not given twice:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0599
 //! # use transom_ffi::{error::Failure, handle::Handle};
 //! let error = Handle::new(Failure::from(transom::Error::new(transom::Code::Internal, "")));
 //! let twice = error.clone();
@@ -13,7 +13,7 @@
 //!
 //! Once its number is the caller's, it is not this side's any more:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0382
 //! # use transom_ffi::{error::Failure, handle::Handle};
 //! let error = Handle::new(Failure::from(transom::Error::new(transom::Code::Internal, "")));
 //! let number = error.into_raw();
@@ -22,7 +22,7 @@
 //!
 //! It does not wander to another thread: what may is the object behind it, and the caller's number.
 //!
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! # use transom_ffi::{error::Failure, handle::Handle};
 //! let error = Handle::new(Failure::from(transom::Error::new(transom::Code::Internal, "")));
 //! std::thread::spawn(move || drop(error));
@@ -30,7 +30,7 @@
 //!
 //! The number of one kind of object does not find another kind:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0308
 //! # use transom_ffi::{error::Failure, function::Target, handle::{self, Handle}};
 //! let error = Handle::new(Failure::from(transom::Error::new(transom::Code::Internal, "")));
 //! let function = handle::get::<Target>(error.into_raw());
@@ -38,7 +38,7 @@
 //!
 //! What cannot be used from any thread cannot be in the table:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! # use transom_ffi::{abi::transom_error_t, handle::Object};
 //! struct Local(std::rc::Rc<u8>);
 //! impl Object for Local {

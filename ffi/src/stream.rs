@@ -15,7 +15,7 @@ use transom::{BlockingBatches, Code, Error, Result};
 
 use crate::abi::transom_error_t;
 use crate::data::{batch, export_batch, export_schema, import_schema};
-use crate::entry::{bad, entry, quietly};
+use crate::entry::{Place, bad, entry, quietly};
 use crate::error::Failure;
 use crate::handle::{self, Handle, Object};
 
@@ -231,9 +231,10 @@ fn errno(error: &Error) -> c_int {
 
 unsafe extern "C" fn get_schema(stream: *mut FFI_ArrowArrayStream, out: *mut FFI_ArrowSchema) -> c_int {
     let get = |state: &mut State| {
-        let schema = export_schema(&*state.schema()?)?;
         // SAFETY: a stream's reader gives a place that may be written.
-        unsafe { out.write(schema) };
+        let out = unsafe { Place::new(out, "out") }?;
+        let schema = export_schema(&*state.schema()?)?;
+        out.put(schema);
         Ok(())
     };
     // SAFETY: this function is found in no streams but this library's.
@@ -242,9 +243,10 @@ unsafe extern "C" fn get_schema(stream: *mut FFI_ArrowArrayStream, out: *mut FFI
 
 unsafe extern "C" fn get_next(stream: *mut FFI_ArrowArrayStream, out: *mut FFI_ArrowArray) -> c_int {
     let get = |state: &mut State| {
-        let array = state.next()?.map_or_else(FFI_ArrowArray::empty, |batch| export_batch(&batch));
         // SAFETY: as in `get_schema`.
-        unsafe { out.write(array) };
+        let out = unsafe { Place::new(out, "out") }?;
+        let array = state.next()?.map_or_else(FFI_ArrowArray::empty, |batch| export_batch(&batch));
+        out.put(array);
         Ok(())
     };
     // SAFETY: as in `get_schema`.

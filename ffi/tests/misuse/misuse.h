@@ -48,9 +48,10 @@ transom_options_t *new_options(void);
 transom_pool_t *new_pool(transom_options_t *options);
 transom_function_t *native(const char *name);
 
-/* A named pipe in which functions of the library wait until `open_gate`; its path is in the workers' environment. */
+/* A named pipe in which functions of the library wait; its path is in the workers' environment. `pass_gate` returns when the shared pool's worker is free
+ * again, whether a cancelled call had reached its function or not. */
 extern char gate[];
-void open_gate(void);
+void pass_gate(void);
 
 /* The cases, one file each group. */
 void case_before_init(void);
