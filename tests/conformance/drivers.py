@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 import sys
@@ -55,15 +56,26 @@ def named(place: str) -> dict[str, str]:
 
 CC = ("cc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g", "-fPIC", "-shared", f"-I{ROOT / 'ffi' / 'include'}")
 SOURCES = HERE / "c"
-LIBTRANSOM = BUILT / "libtransom_ffi.so"
+INSTALLED = ROOT / "target" / "ffi"
+LIBTRANSOM = INSTALLED / "lib" / "libtransom.so.1"
+NATIVE_WORKER = INSTALLED / "bin" / "transom-native-worker"
 C_HOST = BUILT / "libconformance_host.so"
 C_WORKER = BUILT / "libconformance_worker.so"
-NATIVE = BUILT / "transom-native-worker"
+JVM_WORKER = ROOT / "jvm" / "transom-worker" / "target"
+JVM_FUNCTIONS = ROOT / "tests" / "java" / "target"
+JAVA = Path(os.environ["JAVA_HOME"], "bin", "java") if os.environ.get("JAVA_HOME") else "java"
 
 CARGO = "cargo test --no-run"
-FFI = "cargo build --package transom-ffi"
+FFI = "make ffi"
+JVM = "make jvm"
 NO_CC = "install gcc"
+JVM_CLASSES = {"identity": "Identity", "identity_batches": "IdentityBatches", "describe": "Describe"}
 LEVELS = "pyarrow imports 64 levels, one of which is the batch"
+
+
+def jar(folder: Path, name: str) -> str:
+    """The jar that Maven has made, whatever its version."""
+    return str(next(folder.glob(f"{name}-[0-9]*.jar"), folder / f"{name}.jar"))
 
 
 HOSTS = (
@@ -96,20 +108,29 @@ WORKERS = (
     Worker(
         "C",
         "native",
-        str(NATIVE),
+        str(NATIVE_WORKER),
         named(str(C_WORKER)),
-        needs={"cc": NO_CC, str(NATIVE): FFI},
+        needs={"cc": NO_CC, str(NATIVE_WORKER): FFI},
         build=(*CC, str(SOURCES / "describe.c"), str(SOURCES / "worker.c"), "-o", str(C_WORKER)),
+    ),
+    Worker(
+        "JVM",
+        "java",
+        str(JAVA),
+        {name: f"com.acme.conformance.{place}" for name, place in JVM_CLASSES.items()},
+        class_path=(jar(JVM_WORKER, "transom-worker"), jar(JVM_FUNCTIONS, "test-functions")),
+        options=("-Xcheck:jni",),
+        needs={str(JAVA): "install a JDK", jar(JVM_WORKER, "transom-worker"): JVM, jar(JVM_FUNCTIONS, "test-functions"): JVM},
     ),
 )
 
 
 def absent(*parts: Host | Worker) -> str | None:
     """Why a pair cannot run here."""
+    needs = {what: advice for part in parts for what, advice in part.needs.items()}
     lacking = [
-        f"{what} is not there: {advice}"
-        for part in parts
-        for what, advice in part.needs.items()
+        f"{what.removeprefix(f'{ROOT}/')} is not there: {advice}"
+        for what, advice in needs.items()
         if shutil.which(what) is None and not Path(what).exists()
     ]
     return "; ".join(lacking) or None

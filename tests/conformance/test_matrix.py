@@ -11,7 +11,7 @@ import pytest
 from compare import MANIFEST, RUNS, Run, as_stream, difference, lacking, names_the_type
 from drivers import HOSTS, WORKERS, absent, built
 from matrix import KEPT, Matrix, kept
-from session import Session
+from session import Broken, Session
 
 FILES = [entry["name"] for entry in MANIFEST]
 PAIRS = [(host, worker) for host in HOSTS for worker in WORKERS]
@@ -34,6 +34,14 @@ class Bench:
         if not self.session.alive:
             self.session = Session(self.host, self.worker)
         return self.session
+
+    def settle(self) -> None:
+        """Looks whether the host has given back all; one that has not is not used again, so that one file gets the blame."""
+        try:
+            self.session.settle()
+        except Broken:
+            self.session.kill()
+            raise
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids=[f"{host.name}-{worker.name}".lower() for host, worker in PAIRS])
@@ -63,7 +71,7 @@ def test_pair(bench: Bench, entry: dict[str, Any], folder: Path, matrix: Matrix)
             if fault:
                 faults.append(f"{run.name}, {function} of {'all columns' if column is None else f'column {column}'}: {fault}")
     assert not faults, "\n".join(faults)
-    bench.session.settle()
+    bench.settle()
     matrix.note((bench.host.name, bench.worker.name), entry["name"], batches, frozenset(lacked))
 
 
