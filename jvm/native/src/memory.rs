@@ -90,6 +90,11 @@ impl Drop for Borrowed {
     }
 }
 
+/// Whether Java has buffers to let go of.
+pub(crate) fn is_any_no_longer_read() -> bool {
+    !NO_LONGER_READ.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+}
+
 /// `long[] noLongerRead()`: the numbers of Java's buffers that nobody reads any more; null where there are none.
 #[jni_mangle("io.transom.internal.Memory")]
 pub fn no_longer_read<'local>(env: EnvUnowned<'local>, _class: JClass<'local>) -> JLongArray<'local> {

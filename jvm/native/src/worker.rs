@@ -25,6 +25,7 @@ use transom::{Code, Error, Signature};
 use crate::codec::Codec;
 use crate::failure::native;
 use crate::handles::Table;
+use crate::memory;
 
 /// `void serve(int descriptor, Worker worker)`: serves the host at the other end until it says goodbye.
 #[jni_mangle("io.transom.worker.Main")]
@@ -106,6 +107,15 @@ impl Java {
         outcome.unwrap_or_else(|error| Err(RemoteError::new(Code::Internal, format!("a call into the JVM failed: {error}"))))
     }
 
+    /// Has Java let go of what Rust does not read any more. A result in the arguments' memory is held by Rust itself, and Java's part of it would keep
+    /// the host's lease until the next call.
+    fn let_go(&self) -> Result<(), RemoteError> {
+        if !memory::is_any_no_longer_read() {
+            return Ok(());
+        }
+        self.call(|env, worker| env.call_method(worker, jni_str!("letGo"), jni_sig!("()V"), &[]).map(drop))
+    }
+
     /// What the host is told of an exception.
     fn report(&self, env: &mut Env<'_>, thrown: &JThrowable<'_>) -> jni::errors::Result<RemoteError> {
         let failure = env.call_method(
@@ -176,6 +186,7 @@ impl Runtime for JvmRuntime {
             answer::longs(env, answer)
         })?;
         let result = self.codec.receive(&numbers.unwrap_or_default())?;
+        self.java.let_go()?;
         adapt::result(result.column(0), &signature)
     }
 
@@ -224,6 +235,7 @@ impl JavaResults {
         });
         let Some(numbers) = self.or_stopped(numbers)? else { return Ok(None) };
         let batch = self.codec.receive(&numbers)?;
+        self.java.let_go()?;
         adapt::batch(batch, &mut self.schema).map(Some)
     }
 }

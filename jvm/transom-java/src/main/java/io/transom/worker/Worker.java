@@ -3,6 +3,7 @@ package io.transom.worker;
 import io.transom.Batch;
 import io.transom.Signature;
 import io.transom.internal.Codec;
+import io.transom.internal.Memory;
 import io.transom.internal.Open;
 import io.transom.worker.Failure.Code;
 import java.util.HashMap;
@@ -36,6 +37,11 @@ final class Worker implements AutoCloseable {
   /** The language and its version. */
   String language() {
     return "Java " + Runtime.version();
+  }
+
+  /** Lets go of buffers that the native side does not read any more. */
+  void letGo() {
+    Memory.drain();
   }
 
   /** What the host is told of whatever was thrown here. */
