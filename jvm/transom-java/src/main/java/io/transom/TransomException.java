@@ -13,19 +13,33 @@ import java.util.OptionalLong;
 public final class TransomException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
+  /** The code's number. */
   private final int code;
+  /** The code's name. */
   private final String codeName;
+  /** The function, or null. */
   private final String function;
+  /** The batch, or -1. */
   private final long batch;
+  /** The first row, or -1. */
   private final long firstRow;
+  /** The row behind the last, or -1. */
   private final long endRow;
+  /** The worker, or null. */
   private final String worker;
+  /** The remote exception's type, or null. */
   private final String remoteType;
+  /** Its message. */
   private final String remoteMessage;
+  /** Its traceback. */
   private final String remoteTraceback;
+  /** The worker's last lines, or null. */
   private final String output;
+  /** The worker's stack, or null. */
   private final String stack;
+  /** What to do, or null. */
   private final String hint;
+  /** All of it as text. */
   private final String whole;
 
   /**
