@@ -186,7 +186,7 @@ fn all_set(bytes: &[u8], len: usize) -> bool {
     let (words, rest) = bytes[..len / 8].as_chunks::<8>();
     words.iter().fold(u64::MAX, |all, word| all & u64::from_ne_bytes(*word)) == u64::MAX
         && rest.iter().all(|&byte| byte == u8::MAX)
-        && (len % 8 == 0 || bytes[len / 8] | (u8::MAX << (len % 8)) == u8::MAX)
+        && (len.is_multiple_of(8) || bytes[len / 8] | (u8::MAX << (len % 8)) == u8::MAX)
 }
 
 /// The first `len` bytes.
