@@ -3,9 +3,6 @@ package io.transom.worker;
 import io.transom.Batch;
 import java.util.HashSet;
 import java.util.Set;
-import org.apache.arrow.memory.BufferAllocator;
-import org.apache.arrow.vector.FieldVector;
-import org.apache.arrow.vector.dictionary.Dictionary;
 import org.apache.arrow.vector.dictionary.DictionaryProvider.MapDictionaryProvider;
 
 /** The dictionaries that a function sees: those of its input, which the input closes, and those that it adds for its results. */
@@ -23,17 +20,6 @@ final class Dictionaries implements AutoCloseable {
 
   MapDictionaryProvider provider() {
     return provider;
-  }
-
-  /** Takes what the function added out of its allocator: it stays until {@link #close()}. */
-  void move(BufferAllocator results) {
-    for (long id : Set.copyOf(provider.getDictionaryIds())) {
-      Dictionary dictionary = provider.lookup(id);
-      FieldVector values = dictionary.getVector();
-      if (!inputs.contains(id) && values.getAllocator() != results) {
-        provider.put(new Dictionary(Allocators.moved(values, results), dictionary.getEncoding()));
-      }
-    }
   }
 
   /** Closes what the function added. */

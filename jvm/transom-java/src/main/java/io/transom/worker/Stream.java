@@ -4,23 +4,19 @@ import io.transom.Batch;
 import io.transom.internal.Codec;
 import io.transom.worker.Failure.Code;
 import java.util.Iterator;
-import java.util.List;
 import org.apache.arrow.memory.BufferAllocator;
-import org.apache.arrow.vector.FieldVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
 
 /** One stream through a batches function, from its opening to its end. */
 final class Stream {
   private final Codec codec;
   private final BufferAllocator lent;
-  private final BufferAllocator sent;
   private final Dictionaries dictionaries = new Dictionaries();
   private final StreamInput input;
   private final Iterator<VectorSchemaRoot> results;
 
-  Stream(PreparedBatches function, Codec codec, BufferAllocator received, BufferAllocator sent, long schema, long input) {
+  Stream(PreparedBatches function, Codec codec, BufferAllocator received, long schema, long input) {
     this.codec = codec;
-    this.sent = sent;
     this.lent = Allocators.lent(function.name());
     this.input = new StreamInput(codec, received, schema, input, dictionaries);
     try {
@@ -50,14 +46,9 @@ final class Stream {
     if (result == null) {
       throw Failure.of(Code.NOT_ARROW, "the function's iterator gave null", "end the iterator instead");
     }
-    int rows = result.getRowCount();
-    List<FieldVector> vectors = result.getFieldVectors().stream().map(vector -> Allocators.moved(vector, sent)).toList();
-    dictionaries.move(sent);
-    // Empty by now, unless it is of another root; the function may fill it again.
-    try (VectorSchemaRoot moved = new VectorSchemaRoot(result.getSchema().getFields(), vectors, rows)) {
-      return codec.send(Batch.of(moved, dictionaries.provider()));
-    } finally {
-      result.close();
+    // Closed is empty: the function may fill it again.
+    try (VectorSchemaRoot sent = result) {
+      return codec.send(Batch.of(sent, dictionaries.provider()));
     }
   }
 

@@ -24,7 +24,6 @@ import org.apache.arrow.vector.types.pojo.Schema;
  */
 final class Worker implements AutoCloseable {
   private final BufferAllocator received = Allocators.ROOT.newChildAllocator("arguments", 0, Long.MAX_VALUE);
-  private final BufferAllocator sent = Allocators.ROOT.newChildAllocator("results", 0, Long.MAX_VALUE);
   private final Map<Integer, Prepared> functions = new HashMap<>();
   private Codec codec;
   private Stream stream;
@@ -101,9 +100,7 @@ final class Worker implements AutoCloseable {
       // Arrow's sparse unions forget the numbers of their types: an argument that is given back has its own field still.
       int index = batch.getFieldVectors().indexOf(result);
       Field field = index < 0 ? result.getField() : batch.getSchema().getFields().get(index);
-      try (FieldVector moved = Allocators.moved(result, sent)) {
-        dictionaries.move(sent);
-        VectorSchemaRoot root = new VectorSchemaRoot(List.of(field), List.of(moved), moved.getValueCount());
+      try (VectorSchemaRoot root = new VectorSchemaRoot(List.of(field), List.of(result), result.getValueCount())) {
         return codec.send(Batch.of(root, dictionaries.provider()));
       }
     } finally {
@@ -114,7 +111,7 @@ final class Worker implements AutoCloseable {
   /** Opens a batches function over an input. */
   void open(int function, long schema, long input) {
     PreparedBatches batches = prepared(function, PreparedBatches.class);
-    stream = LastWords.during(batches.name(), () -> new Stream(batches, codec, received, sent, schema, input));
+    stream = LastWords.during(batches.name(), () -> new Stream(batches, codec, received, schema, input));
   }
 
   /** The next result of the stream that is open; null at its end. */
@@ -139,6 +136,7 @@ final class Worker implements AutoCloseable {
   /** Says goodbye: functions that want to are closed. */
   @Override
   public void close() {
+    Allocators.settle();
     functions.values().forEach(Prepared::close);
   }
 }
