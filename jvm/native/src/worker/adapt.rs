@@ -22,7 +22,9 @@ pub(super) fn arguments(batch: RecordBatch, signature: &Signature) -> Result<Rec
             Some(wanted) if !wanted.equals_datatype(column.data_type()) => adapted(field.name(), column, wanted)?,
             _ => column.clone(),
         };
-        fields.push(Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())));
+        // A column of type null counts no nulls, so its field may say that it has none.
+        let nullable = field.is_nullable() || column.null_count() > 0;
+        fields.push(Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone()).with_nullable(nullable)));
         columns.push(column);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
