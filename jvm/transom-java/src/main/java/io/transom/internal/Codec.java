@@ -12,6 +12,7 @@ import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.vector.BaseVariableWidthViewVector;
 import org.apache.arrow.vector.FieldVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
+import org.apache.arrow.vector.complex.RunEndEncodedVector;
 import org.apache.arrow.vector.dictionary.Dictionary;
 import org.apache.arrow.vector.dictionary.DictionaryProvider;
 import org.apache.arrow.vector.ipc.message.ArrowFieldNode;
@@ -264,6 +265,10 @@ public final class Codec {
           buffers.add(lease.buffer(allocator, numbers[at], numbers[at + 1]));
         }
         vector.loadFieldBuffers(node, buffers);
+        if (vector instanceof RunEndEncodedVector runs) {
+          // The one kind of vector that forgets its length in arrow-java before 19.
+          runs.setValueCount(node.getLength());
+        }
       } finally {
         // The vector has its own right to them now.
         buffers.forEach(ArrowBuf::close);
