@@ -17,7 +17,6 @@ final class Failure extends RuntimeException {
     FUNCTION_SIGNATURE(1104),
     CANCELLED(2112),
     FUNCTION_RAISED(3001),
-    WRONG_TYPE(4002),
     NOT_ARROW(4003),
     INVALID_DATA(4004),
     ARGUMENT_TYPE(6003),
