@@ -85,6 +85,6 @@ public final class Workers {
     Process process = new ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true).start();
     String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     process.waitFor();
-    return said.lines().filter(line -> !line.startsWith("SLF4J") && !line.startsWith("WARNING: ")).toList();
+    return said.lines().filter(line -> !line.isBlank() && !line.startsWith("SLF4J") && !line.startsWith("WARNING: ")).toList();
   }
 }
