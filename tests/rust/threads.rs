@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use support::{Gate, checked, numbers, values};
-use transom::{Code, Function, Language, Pool};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Gate, checked, numbers, values, wait_until_idle};
+use transom::{Code, Function, Language, MapOptions, Pool};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_native-worker");
 
 /// Two threads of one native worker, which is started as a JVM would be.
 fn pool(gate: &Gate) -> Arc<Pool> {
     let builder = Pool::builder().workers(2).java(WORKER).java_class_path([WORKER]).prestart([Language::Java]);
-    Arc::new(builder.env("TEST_GATE", gate.path()).build().unwrap())
+    let pool = builder.env("TEST_GATE", gate.path()).build().unwrap();
+    // Both, so that none of them has to wait behind a call that stands at the gate.
+    wait_until_idle(&pool);
+    Arc::new(pool)
 }
 
 fn function(name: &str) -> Function {
@@ -89,5 +93,34 @@ fn a_pool_has_workers_for_each_language_that_is_used() {
         assert_eq!(missing.code(), Code::FunctionNotFound);
         let languages: Vec<Language> = pool.stats().workers.iter().map(|worker| worker.language).collect();
         assert_eq!(languages, [Language::Python, Language::Java, Language::Native]);
+    });
+}
+
+#[test]
+fn a_kill_costs_no_more_than_one_batch_a_thread() {
+    checked(|| {
+        let gate = Gate::new();
+        let pool = pool(&gate);
+        for kill in 0..40_u64 {
+            let source = (0..20).map(|i| Ok(numbers(i, 1)));
+            let results = pool.map_blocking(&function("identity"), source, MapOptions::default()).unwrap();
+            let mut failed = Vec::new();
+            for (number, result) in results.enumerate() {
+                match result {
+                    Ok(batch) => assert_eq!(values(&batch), [number as i64]),
+                    Err(error) => failed.push(error),
+                }
+                if number as u64 == kill % 20 {
+                    let pid = pool.stats().workers.iter().find(|worker| worker.state != "starting").and_then(|worker| worker.pid);
+                    let pid = pid.and_then(|pid| Pid::from_raw(pid as i32)).expect("a worker has just answered");
+                    _ = kill_process(pid, Signal::KILL);
+                }
+            }
+            // So that the next kill does not come before this one is told.
+            while pool.stats().workers.iter().any(|worker| worker.restarts <= kill) {
+                thread::yield_now();
+            }
+            assert!(failed.len() <= 2 && failed.iter().all(|error| error.code() == Code::WorkerSignalled), "{failed:?}");
+        }
     });
 }

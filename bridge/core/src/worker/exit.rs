@@ -30,7 +30,7 @@ pub fn decode(ending: Ending, ready: bool, age: Duration) -> Error {
             .with_hint("install transom in that interpreter, in the version of this host: `PYTHON -m pip install transom`"),
         Ending::Exited(status) if !ready => Error::new(Code::StartFailed, format!("the worker ended with exit status {status} {phase}")),
         Ending::Exited(status) => Error::new(Code::WorkerExited, format!("the worker ended with exit status {status} {phase}"))
-            .with_hint("the function, or a library that it calls, ended the process (`os._exit`, or `exit()` in native code)"),
+            .with_hint("the function, or a library that it calls, ended the process (`os._exit`, `System.exit`, or `exit()` in native code)"),
         Ending::Killed(signal) => killed(signal, &phase),
         Ending::Unknown => Error::new(Code::WorkerExited, format!("the worker ended {phase}, and how it ended cannot be told"))
             .with_hint("let SIGCHLD have its default action in this process, and wait for no child that is not yours"),

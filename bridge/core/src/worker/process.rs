@@ -54,8 +54,9 @@ impl Launch {
 
     /// A JVM, with the class path on which `transom-java` and arrow-java lie, and a link for each of its threads.
     pub fn java(program: impl Into<PathBuf>, options: &[String], class_path: &OsStr, links: usize) -> Self {
-        // Arrow's buffers are addresses, which it makes by a constructor that the JDK keeps to itself.
-        let mut arguments: Vec<OsString> = vec!["--add-opens=java.base/java.nio=ALL-UNNAMED".into()];
+        // Arrow's buffers are addresses, which it makes by a constructor that the JDK keeps to itself; and from Java 24 on a JVM complains of
+        // libraries that nobody allowed.
+        let mut arguments: Vec<OsString> = vec!["--add-opens=java.base/java.nio=ALL-UNNAMED".into(), "--enable-native-access=ALL-UNNAMED".into()];
         arguments.extend(options.iter().map(OsString::from));
         arguments.extend(["-cp".into(), class_path.to_owned(), "io.transom.worker.Main".into()]);
         Self { arguments, links, stack_signal: Some(Signal::TERM), ..Self::bare(Language::Java, program.into()) }
