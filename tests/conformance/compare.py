@@ -144,4 +144,5 @@ def lacking(run: Run, column: int | None, *missing: dict[str, str]) -> dict[str,
 def names_the_type(message: str, feature: str) -> bool:
     """Whether a refusal says what it refuses."""
     plain = "".join(letter for letter in message.lower() if letter.isalnum())
-    return ("levels" if feature.startswith("depth") else feature.replace("_", "")) in plain
+    # "fixed_size_binary_of_nothing" is a type with a parameter.
+    return ("levels" if feature.startswith("depth") else feature.partition("_of_")[0].replace("_", "")) in plain
