@@ -451,6 +451,7 @@ def test_kills(make_java_pool: Callable[..., transom.Pool]) -> None:
     """Every batch is answered once, or fails with its code; the next one works."""
     pool = make_java_pool(workers=2, java_options=["-Xcheck:jni", "-XX:TieredStopAtLevel=1"])
     batches = pa.table({"x": range(20_000)}).to_batches(max_chunksize=1000)
+    assert pool.call(java("Columns$Identity"), ONE).equals(ONE)
     for kill in range(KILLS):
         results = pool.map(java("Columns$Identity"), batches)
         failed: list[str] = []
