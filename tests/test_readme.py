@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# The Java program is run by the tests of the JVM.
-SHOWN = ["examples/first.py", "bridge/core/examples/first.rs", "examples/First.java"]
+# The Java program is run by the tests of the JVM, the one in C by those of the C library.
+SHOWN = ["examples/first.py", "bridge/core/examples/first.rs", "examples/First.java", "ffi/examples/c/first_library.c"]
 BLOCK = re.compile(r"<!-- tested: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
