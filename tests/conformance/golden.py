@@ -71,9 +71,13 @@ def cut(offset: int, length: int) -> list[Any]:
 
 
 NEST = ["nest"]
+SHARE = ["share"]
 PLAIN = [at(0), at(0, cut(1, 8)), at(0, cut(7, 2)), at(0, cut(4, 0)), at(1), at(1, cut(1, 8)), at(1, cut(7, 2)), at(2), at(3)]
 NESTED = [at(0, cut(1, 8), NEST, cut(1, 7)), at(0, NEST), at(1, cut(7, 2), NEST, cut(1, 1)), at(1, cut(1, 8), NEST, cut(7, 1)), at(2, NEST)]
+SHARED = [at(0, SHARE, cut(1, 8)), at(0, SHARE, cut(7, 2)), at(1, SHARE, cut(1, 8)), at(0, SHARE, cut(4, 0)), at(0, cut(1, 8), SHARE, cut(2, 5))]
+SHARED_NESTED = [at(0, cut(1, 8), NEST, SHARE, cut(1, 7)), at(1, SHARE, cut(7, 2), NEST, cut(1, 1)), at(0, SHARE, cut(1, 8), NEST, cut(2, 6))]
 RUNS = [{"name": "plain", "inputs": PLAIN}, {"name": "nested", "inputs": NESTED}]
+RUNS += [{"name": "shared", "inputs": SHARED}, {"name": "shared and nested", "inputs": SHARED_NESTED}]
 
 
 def without(kind: pa.DataType, value: Any) -> Any:
@@ -254,6 +258,16 @@ def _deltas() -> Golden:
     return Golden("dictionary_delta", schema, [pa.record_batch([array], schema=schema) for array in arrays], runs, values, ("dictionary_delta",))
 
 
+def _high_keys() -> Golden:
+    """Keys without a sign whose highest bit is set."""
+    keys = [255, 128, None, 127, 0, 200, 129, 1, 254]
+    schema = pa.schema([pa.field("x", pa.dictionary(pa.uint8(), pa.int16()))])
+    array = dictionary(schema.field("x").type, keys, build(pa.int16(), list(range(256))))
+    return Golden(
+        "dictionary_high_keys", schema, [pa.record_batch([array], schema=schema)], [{"name": "plain", "inputs": [at(0), at(0, cut(1, 8))]}], [[keys]]
+    )
+
+
 def _many_buffers() -> Golden:
     """Views into seven data buffers each, some of which only later rows use."""
     long = [f"{word} is longer than twelve bytes" for word in "abcdefghijklmn"]
@@ -284,6 +298,7 @@ def _deep(name: str, kind: pa.DataType, value: Any, wrap: Any, depth: int) -> Go
 
 def shapes() -> Iterable[Golden]:
     yield _deltas()
+    yield _high_keys()
     yield _many_buffers()
     for depth in (DEPTH - 1, DEPTH):
         yield _deep(f"deep_lists_{depth}", pa.int32(), 5, pa.list_, depth)
