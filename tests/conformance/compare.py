@@ -144,5 +144,7 @@ def lacking(run: Run, column: int | None, *missing: dict[str, str]) -> dict[str,
 def names_the_type(message: str, feature: str) -> bool:
     """Whether a refusal says what it refuses."""
     plain = "".join(letter for letter in message.lower() if letter.isalnum())
-    # "fixed_size_binary_of_nothing" is a type with a parameter.
-    return ("levels" if feature.startswith("depth") else feature.partition("_of_")[0].replace("_", "")) in plain
+    if feature.startswith("depth"):
+        return "levels" in plain
+    # "fixed_size_binary_of_nothing" and "union_dense_codes" are types with a parameter, and languages differ in which word of a union comes first.
+    return ("union" if feature.startswith("union") else feature.partition("_of_")[0].replace("_", "")) in plain
