@@ -45,7 +45,7 @@ class Host:
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         given = Structure()
-        source(request)._export_to_c(ctypes.addressof(given))
+        source(request, self.share)._export_to_c(ctypes.addressof(given))
         try:
             self.call("map", request["function"].encode(), ctypes.byref(given))
             found = Structure()
@@ -63,6 +63,13 @@ class Host:
             return {"failed": {"code": "", "message": repr(error)}}
         finally:
             self.library.conformance_end()
+
+    def share(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        array, schema, shared = Structure(), Structure(), Structure()
+        batch._export_to_c(ctypes.addressof(array), ctypes.addressof(schema))
+        self.call("share", ctypes.byref(array), ctypes.byref(schema), ctypes.byref(shared))
+        # The schema was only read, and is moved in here.
+        return pa.RecordBatch._import_from_c(ctypes.addressof(shared), ctypes.addressof(schema))
 
     def results(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         while True:

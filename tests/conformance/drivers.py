@@ -125,6 +125,7 @@ WORKERS = (
             "decimal32": "Java's Arrow has decimals of 128 and 256 bits",
             "decimal64": "Java's Arrow has decimals of 128 and 256 bits",
             "fixed_size_binary_of_nothing": "Java's Arrow divides by the width of the values",
+            "union_dense_codes": "Java's Arrow numbers the children of dense unions from 0 on",
         },
     ),
 )

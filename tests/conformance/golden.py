@@ -71,9 +71,13 @@ def cut(offset: int, length: int) -> list[Any]:
 
 
 NEST = ["nest"]
+SHARE = ["share"]
 PLAIN = [at(0), at(0, cut(1, 8)), at(0, cut(7, 2)), at(0, cut(4, 0)), at(1), at(1, cut(1, 8)), at(1, cut(7, 2)), at(2), at(3)]
 NESTED = [at(0, cut(1, 8), NEST, cut(1, 7)), at(0, NEST), at(1, cut(7, 2), NEST, cut(1, 1)), at(1, cut(1, 8), NEST, cut(7, 1)), at(2, NEST)]
+SHARED = [at(0, SHARE, cut(1, 8)), at(0, SHARE, cut(7, 2)), at(1, SHARE, cut(1, 8)), at(0, SHARE, cut(4, 0)), at(0, cut(1, 8), SHARE, cut(2, 5))]
+SHARED_NESTED = [at(0, cut(1, 8), NEST, SHARE, cut(1, 7)), at(1, SHARE, cut(7, 2), NEST, cut(1, 1)), at(0, SHARE, cut(1, 8), NEST, cut(2, 6))]
 RUNS = [{"name": "plain", "inputs": PLAIN}, {"name": "nested", "inputs": NESTED}]
+RUNS += [{"name": "shared", "inputs": SHARED}, {"name": "shared and nested", "inputs": SHARED_NESTED}]
 
 
 def without(kind: pa.DataType, value: Any) -> Any:
@@ -218,7 +222,8 @@ def unions_and_runs() -> Iterable[Golden]:
     values = [(0, 1), (1, "a"), (2, NUMBERS[2]), (1, "b"), (0, -5), (0, 7), (2, []), (1, ""), (0, 1 << 40)]
     for mode, make in (("sparse", pa.sparse_union), ("dense", pa.dense_union)):
         yield typed(f"union_{mode}", make(parts), values)
-        yield typed(f"union_{mode}_codes", make(parts, type_codes=[5, 0, 127]), values)
+        name = f"union_{mode}_codes"
+        yield replace(typed(name, make(parts, type_codes=[5, 0, 127]), values), extra=(name,))
         of_union = pa.list_(make(parts[:2]))
         yield typed(f"list_of_union_{mode}", of_union, [[(row % 2, [row, str(row)][row % 2])] * (row % 3) for row in range(ROWS)])
     runs = [4, 4, 4, 9, 9, 4, 4, 4, -1]
@@ -254,6 +259,16 @@ def _deltas() -> Golden:
     return Golden("dictionary_delta", schema, [pa.record_batch([array], schema=schema) for array in arrays], runs, values, ("dictionary_delta",))
 
 
+def _high_keys() -> Golden:
+    """Keys without a sign whose highest bit is set."""
+    keys = [255, 128, None, 127, 0, 200, 129, 1, 254]
+    schema = pa.schema([pa.field("x", pa.dictionary(pa.uint8(), pa.int16()))])
+    array = dictionary(schema.field("x").type, keys, build(pa.int16(), list(range(256))))
+    return Golden(
+        "dictionary_high_keys", schema, [pa.record_batch([array], schema=schema)], [{"name": "plain", "inputs": [at(0), at(0, cut(1, 8))]}], [[keys]]
+    )
+
+
 def _many_buffers() -> Golden:
     """Views into seven data buffers each, some of which only later rows use."""
     long = [f"{word} is longer than twelve bytes" for word in "abcdefghijklmn"]
@@ -284,6 +299,7 @@ def _deep(name: str, kind: pa.DataType, value: Any, wrap: Any, depth: int) -> Go
 
 def shapes() -> Iterable[Golden]:
     yield _deltas()
+    yield _high_keys()
     yield _many_buffers()
     for depth in (DEPTH - 1, DEPTH):
         yield _deep(f"deep_lists_{depth}", pa.int32(), 5, pa.list_, depth)
@@ -317,8 +333,9 @@ def catalogue() -> list[Golden]:
 def integration_files(found: dict[str, Golden]) -> Iterable[Golden]:
     """Files in the JSON format of Arrow's integration tests: the columns `x` of a family of types side by side, under the names of the types."""
     families: dict[str, list[str]] = {}
+    apart = ("metadata", "views_of_many_buffers", "fixed_size_binary_of_nothing", "union_dense_codes", "union_sparse_codes")
     for name, golden in found.items():
-        if golden.schema.names == ["x", "y"] and name not in ("metadata", "views_of_many_buffers", "fixed_size_binary_of_nothing"):
+        if golden.schema.names == ["x", "y"] and name not in apart:
             families.setdefault(_family(name), []).append(name)
     for family, names in families.items():
         parts = [plain_floats(found[name]) if name.startswith("float") else found[name] for name in names]

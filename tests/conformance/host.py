@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -34,7 +34,7 @@ class Host:
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            with self.pool.map(self.function(request["function"]), source(request)) as results:
+            with self.pool.map(self.function(request["function"]), source(request, self.pool.share)) as results:
                 return {"batches": write(results.schema, results, request["output"])}
         except transom.TransomError as error:
             return {"failed": {"code": error.code, "message": str(error)}}
@@ -51,7 +51,7 @@ class Host:
         return {}
 
 
-def source(request: dict[str, Any]) -> pa.RecordBatchReader:
+def source(request: dict[str, Any], share: Callable[[pa.RecordBatch], pa.RecordBatch]) -> pa.RecordBatchReader:
     """The batches of a request, as one stream."""
     with pa.ipc.open_stream(request["file"]) as reader:
         schema, golden = reader.schema, list(reader)
@@ -64,7 +64,7 @@ def source(request: dict[str, Any]) -> pa.RecordBatchReader:
 
     def batches() -> Iterator[pa.RecordBatch]:
         for part in request["inputs"]:
-            batch = apply(golden[part["batch"]], part.get("steps", []))
+            batch = apply(golden[part["batch"]], part.get("steps", []), share)
             yield batch if column is None else batch.select([column]).rename_columns(["x"])
 
     return pa.RecordBatchReader.from_batches(schema, batches())

@@ -1,16 +1,19 @@
-"""What a host does with a golden batch before it calls: slices, which IPC does not keep, and nesting, which gives children offsets of their own."""
+"""What a host does with a golden batch before it calls: slices, which IPC does not keep, nesting, which gives children offsets of their own, and
+sharing, after which slices cross without a copy."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 
-def apply(batch: pa.RecordBatch, steps: list[list[Any]]) -> pa.RecordBatch:
-    """The batch after `steps`."""
-    for step in steps:
-        batch = nested(batch) if step[0] == "nest" else batch.slice(*step[1:])
+def apply(batch: pa.RecordBatch, steps: list[list[Any]], share: Callable[[pa.RecordBatch], pa.RecordBatch]) -> pa.RecordBatch:
+    """The batch after `steps`; `share` puts one into shared memory."""
+    known = {"slice": pa.RecordBatch.slice, "nest": nested, "share": share}
+    for name, *numbers in steps:
+        batch = known[name](batch, *numbers)
     return batch
 
 

@@ -82,6 +82,10 @@ static int32_t find(const char *reference, transom_function_t **function) {
     return transom_function_native(library, colon + 1, function, fresh());
 }
 
+int32_t conformance_share(struct ArrowArray *array, const struct ArrowSchema *schema, struct ArrowArray *shared) {
+    return transom_pool_share(pool, array, schema, shared, NULL, fresh());
+}
+
 int32_t conformance_map(const char *reference, struct ArrowArrayStream *source) {
     transom_function_t *function = NULL;
     int32_t code = find(reference, &function);

@@ -10,6 +10,9 @@
 /* Makes the pool, with one worker. `language` is "python", "native" or "java"; class path and options are for JVM workers. */
 TRANSOM_EXPORT int32_t conformance_open(const char *language, const char *program, const char *class_path, const char *const *options, size_t count);
 
+/* The batch in shared memory. The array is moved in, the schema only read. */
+TRANSOM_EXPORT int32_t conformance_share(struct ArrowArray *array, const struct ArrowSchema *schema, struct ArrowArray *shared);
+
 /* Begins to map a stream, which is moved in. `function` names the function in the way of the worker's language. */
 TRANSOM_EXPORT int32_t conformance_map(const char *function, struct ArrowArrayStream *source);
 

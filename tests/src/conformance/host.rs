@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StructArray, UInt32Array};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::take::take;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use transom::{Function, Language, MapOptions, Pool};
@@ -112,12 +113,12 @@ impl Open {
     }
 
     fn run(&self, run: &Run) -> Outcome<usize> {
-        let results = self.pool.map_blocking(&self.function(&run.function)?, source(run)?.into_iter().map(Ok), MapOptions::default())?;
+        let results = self.pool.map_blocking(&self.function(&run.function)?, self.source(run)?.into_iter().map(Ok), MapOptions::default())?;
         let mut output = BufWriter::new(File::create(&run.output)?);
         let mut writer = None;
         let mut count = 0;
         for batch in results {
-            let batch = batch?;
+            let batch = writable(&batch?)?;
             if writer.is_none() {
                 writer = Some(StreamWriter::try_new(&mut output, batch.schema_ref())?);
             }
@@ -131,33 +132,47 @@ impl Open {
         output.flush()?;
         Ok(count)
     }
-}
 
-/// The batches of a request.
-fn source(run: &Run) -> Outcome<Vec<RecordBatch>> {
-    let golden = StreamReader::try_new(BufReader::new(File::open(&run.file)?), None)?.collect::<Result<Vec<_>, _>>()?;
-    let prepared = |input: &Input| {
-        let mut batch = golden[input.batch].clone();
-        for step in &input.steps {
-            batch = applied(&batch, step)?;
-        }
-        run.column.map_or(Ok(batch.clone()), |column| only(&batch, column))
-    };
-    run.inputs.iter().map(prepared).collect()
-}
-
-fn applied(batch: &RecordBatch, step: &[Value]) -> Outcome<RecordBatch> {
-    let number = |index: usize| step.get(index).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
-    match (step.first().and_then(Value::as_str), number(1), number(2)) {
-        (Some("slice"), Some(offset), Some(length)) => Ok(batch.slice(offset, length)),
-        (Some("nest"), ..) => {
-            let fields = batch.schema().fields().clone();
-            let rows = StructArray::try_new_with_length(fields.clone(), batch.columns().to_vec(), None, batch.num_rows())?;
-            let schema = Schema::new_with_metadata(vec![Field::new("nested", DataType::Struct(fields), true)], batch.schema().metadata().clone());
-            assembled(Arc::new(schema), vec![Arc::new(rows)], batch.num_rows())
-        }
-        _ => Err(format!("there is no step {step:?}").into()),
+    /// The batches of a request.
+    fn source(&self, run: &Run) -> Outcome<Vec<RecordBatch>> {
+        let golden = StreamReader::try_new(BufReader::new(File::open(&run.file)?), None)?.collect::<Result<Vec<_>, _>>()?;
+        let prepared = |input: &Input| {
+            let mut batch = golden[input.batch].clone();
+            for step in &input.steps {
+                batch = self.applied(&batch, step)?;
+            }
+            run.column.map_or(Ok(batch.clone()), |column| only(&batch, column))
+        };
+        run.inputs.iter().map(prepared).collect()
     }
+
+    fn applied(&self, batch: &RecordBatch, step: &[Value]) -> Outcome<RecordBatch> {
+        let number = |index: usize| step.get(index).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+        match (step.first().and_then(Value::as_str), number(1), number(2)) {
+            (Some("slice"), Some(offset), Some(length)) => Ok(batch.slice(offset, length)),
+            (Some("share"), ..) => Ok(self.pool.share(batch)?),
+            (Some("nest"), ..) => nested(batch),
+            _ => Err(format!("there is no step {step:?}").into()),
+        }
+    }
+}
+
+/// The batch for a file. arrow-ipc 59.3.2 writes the wrong part of the unions in lists whose offsets do not begin at 0, so those are made anew.
+fn writable(batch: &RecordBatch) -> Outcome<RecordBatch> {
+    let rows = UInt32Array::from_iter_values((0..).take(batch.num_rows()));
+    let whole = |column: &ArrayRef| match column.data_type().to_string().contains("Union(") {
+        true => take(column, &rows, None),
+        false => Ok(column.clone()),
+    };
+    assembled(batch.schema(), batch.columns().iter().map(whole).collect::<Result<_, _>>()?, batch.num_rows())
+}
+
+/// One column `nested` of structs, whose fields are the columns.
+fn nested(batch: &RecordBatch) -> Outcome<RecordBatch> {
+    let fields = batch.schema().fields().clone();
+    let rows = StructArray::try_new_with_length(fields.clone(), batch.columns().to_vec(), None, batch.num_rows())?;
+    let schema = Schema::new_with_metadata(vec![Field::new("nested", DataType::Struct(fields), true)], batch.schema().metadata().clone());
+    assembled(Arc::new(schema), vec![Arc::new(rows)], batch.num_rows())
 }
 
 /// One column, under the name `x`.
