@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import transom
+from expect import SHARED
 
 # Libraries start threads and open files when they are first used: that is not a leak of the test that used them first.
 pl = pytest.importorskip("polars")
@@ -36,9 +37,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 _FAILED = pytest.StashKey[bool]()
-
-# The pool that the tests of the current module share, where one of them asked for it.
-_shared: list[transom.Pool] = []
 
 
 def _warm() -> None:
@@ -156,9 +154,9 @@ def _module_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
 def pool(_module_leaves_nothing: None) -> Iterator[transom.Pool]:
     """A pool that the tests of a module share."""
     with transom.Pool(workers=2) as made:
-        _shared.append(made)
+        SHARED.append(made)
         yield made
-    _shared.remove(made)
+    SHARED.remove(made)
 
 
 @pytest.fixture
@@ -179,7 +177,7 @@ def make_pool() -> Iterator[Callable[..., transom.Pool]]:
 def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     if "pool" in request.fixturenames:
         request.getfixturevalue("pool")
-    for shared in _shared:  # its workers are there before the test, as they are after it
+    for shared in SHARED:  # its workers are there before the test, as they are after it
         until = time.monotonic() + PATIENCE
         while any(worker["state"] not in ("idle", "busy") for worker in shared.stats()["workers"]) and time.monotonic() < until:
             time.sleep(0.01)
@@ -188,7 +186,7 @@ def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.node.stash.get(_FAILED, False):
         return
-    left = _settle(before, shared_pool=bool(_shared))
+    left = _settle(before, shared_pool=bool(SHARED))
     assert not left, f"the test left behind: {'; '.join(left)}"
 
 

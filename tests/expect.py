@@ -10,6 +10,9 @@ import transom
 
 ONE = pa.array([1, 2, 3])
 
+#: Pools that the tests of a module share: their workers are there before a test, and after it.
+SHARED: list[transom.Pool] = []
+
 
 @transom.udf
 def alive(x: pa.Int64Array) -> pa.Int64Array:

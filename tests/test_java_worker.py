@@ -16,8 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import transom
-from conftest import _shared
-from expect import ONE, alive, fails
+from expect import ONE, SHARED, alive, fails
 from test_types import CASES, identical
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,9 +56,9 @@ def pool(_module_leaves_nothing: None, log: Path) -> Iterator[transom.Pool]:
     with transom.Pool(workers=2, java=wrapper, java_class_path=[WORKER], java_options=["-Xcheck:jni", "-ea:io.transom..."]) as made:
         # The JVM starts with the first function in Java, and is there from then on.
         made.call(java("Rows$OfLong"), ONE)
-        _shared.append(made)
+        SHARED.append(made)
         yield made
-    _shared.remove(made)
+    SHARED.remove(made)
     said = log.read_text()
     assert not re.search(r"WARNING in native|FATAL ERROR|JNI local refs|Warning: .* in native", said), said
 

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import transom
-from functions import X, plus_one, price, same
+from udfs import X, plus_one, price, same
 
 TABLE = pa.table(
     {

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import transom
-from functions import X, plus_one, sleepy, stuck
+from udfs import X, plus_one, sleepy, stuck
 
 
 def test_arrays_outlive_their_pool() -> None:
