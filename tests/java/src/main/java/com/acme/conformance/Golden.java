@@ -63,12 +63,29 @@ final class Golden implements Iterator<VectorSchemaRoot>, AutoCloseable {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    for (JsonNode step : input.path("steps")) {
-      VectorSchemaRoot before = current;
-      current = step.get(0).asText().equals("nest") ? nested(before) : slice(before, step.get(1).asInt(), step.get(2).asInt());
-      before.close();
+    // Vectors have no offsets, so a slice of structs is the structs of slices; and arrow-java cannot slice structs of all types.
+    for (JsonNode step : steps(input, "slice")) {
+      replace(slice(current, step.get(1).asInt(), step.get(2).asInt()));
+    }
+    for (int nests = steps(input, "nest").size(); nests > 0; nests--) {
+      replace(nested(current));
     }
     return Batch.of(column.isNull() ? current : only(current, column.asInt()), reader);
+  }
+
+  private static List<JsonNode> steps(JsonNode input, String name) {
+    List<JsonNode> found = new ArrayList<>();
+    for (JsonNode step : input.path("steps")) {
+      if (step.get(0).asText().equals(name)) {
+        found.add(step);
+      }
+    }
+    return found;
+  }
+
+  private void replace(VectorSchemaRoot next) {
+    current.close();
+    current = next;
   }
 
   @Override
