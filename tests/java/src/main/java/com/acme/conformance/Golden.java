@@ -8,8 +8,10 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.apache.arrow.memory.ArrowBuf;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.util.AutoCloseables;
@@ -20,6 +22,7 @@ import org.apache.arrow.vector.VectorUnloader;
 import org.apache.arrow.vector.ipc.ArrowStreamReader;
 import org.apache.arrow.vector.ipc.message.ArrowFieldNode;
 import org.apache.arrow.vector.ipc.message.ArrowRecordBatch;
+import org.apache.arrow.vector.types.UnionMode;
 import org.apache.arrow.vector.types.pojo.ArrowType;
 import org.apache.arrow.vector.types.pojo.Field;
 import org.apache.arrow.vector.types.pojo.FieldType;
@@ -56,6 +59,7 @@ final class Golden implements Iterator<VectorSchemaRoot>, AutoCloseable {
     JsonNode input = inputs.next();
     try {
       reader = new ArrowStreamReader(new BufferedInputStream(Files.newInputStream(file)), allocator);
+      reader.getVectorSchemaRoot().getSchema().getFields().forEach(Golden::check);
       for (int batch = 0; batch <= input.get("batch").asInt(); batch++) {
         reader.loadNextBatch();
       }
@@ -63,24 +67,32 @@ final class Golden implements Iterator<VectorSchemaRoot>, AutoCloseable {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    // Vectors have no offsets, so a slice of structs is the structs of slices; and arrow-java cannot slice structs of all types.
-    for (JsonNode step : steps(input, "slice")) {
-      replace(slice(current, step.get(1).asInt(), step.get(2).asInt()));
-    }
-    for (int nests = steps(input, "nest").size(); nests > 0; nests--) {
-      replace(nested(current));
-    }
+    apply(input.path("steps"));
     return Batch.of(column.isNull() ? current : only(current, column.asInt()), reader);
   }
 
-  private static List<JsonNode> steps(JsonNode input, String name) {
-    List<JsonNode> found = new ArrayList<>();
-    for (JsonNode step : input.path("steps")) {
-      if (step.get(0).asText().equals(name)) {
-        found.add(step);
+  /**
+   * Vectors have no offsets, so a slice of structs is the structs of a slice, and one of a slice is one. It is taken at once and first: arrow-java can
+   * slice neither structs of all types nor slices of dense unions.
+   */
+  private void apply(JsonNode steps) {
+    int offset = 0;
+    int length = current.getRowCount();
+    int nests = 0;
+    for (JsonNode step : steps) {
+      if (step.get(0).asText().equals("nest")) {
+        nests++;
+      } else {
+        offset += step.get(1).asInt();
+        length = step.get(2).asInt();
       }
     }
-    return found;
+    if (length < current.getRowCount()) {
+      replace(slice(current, offset, length));
+    }
+    for (; nests > 0; nests--) {
+      replace(nested(current));
+    }
   }
 
   private void replace(VectorSchemaRoot next) {
@@ -99,6 +111,25 @@ final class Golden implements Iterator<VectorSchemaRoot>, AutoCloseable {
     } finally {
       current = null;
       reader = null;
+    }
+  }
+
+  /** arrow-java would fail to read them, and keep what it had read until then. */
+  private static void check(Field field) {
+    if (field.getType() instanceof ArrowType.Union union
+        && union.getMode() == UnionMode.Dense
+        && !Arrays.equals(union.getTypeIds(), IntStream.range(0, field.getChildren().size()).toArray())) {
+      throw new Unreadable("arrow-java reads no dense unions with codes " + Arrays.toString(union.getTypeIds()));
+    }
+    field.getChildren().forEach(Golden::check);
+  }
+
+  /** A file is not for arrow-java. */
+  static final class Unreadable extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    Unreadable(String message) {
+      super(message);
     }
   }
 

@@ -101,7 +101,7 @@ public final class Host {
     } catch (TransomException e) {
       return failed(e.id(), e);
     } catch (Exception e) {
-      return failed(isOfArrow(e) ? "arrow-java" : "", e);
+      return failed(e instanceof Golden.Unreadable || isOfArrow(e) ? "arrow-java" : "", e);
     }
   }
 
