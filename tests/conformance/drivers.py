@@ -146,7 +146,7 @@ WORKERS = (
         options=("-Xcheck:jni",),
         needs=JVM_NEEDS,
         missing=JVM_MISSING,
-        limits=JVM_LIMITS | {"union_sparse_of_nested": f"{ARROW_JAVA} reads null in place of the lists and structs of sparse unions"},
+        limits=JVM_LIMITS | {"union_sparse_of_nested": f"{ARROW_JAVA} reads null in place of the lists of sparse unions"},
     ),
 )
 

@@ -101,7 +101,7 @@ def call(bench: Bench, run: Run, function: str, column: int | None, missing: dic
     if not missing:
         return str(failed), 0
     ours = failed["code"].startswith("TRN-")
-    if failed["code"] in ("", "TRN-9001") or ours and not any(names_the_type(failed["message"], feature) for feature in missing):
+    if failed["code"] in ("", "TRN-9001") or (ours and not any(names_the_type(failed["message"], feature) for feature in missing)):
         return f"refused without saying why: {failed}", 0
     bench.refused |= missing.keys()
     return None, 0

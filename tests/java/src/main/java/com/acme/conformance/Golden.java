@@ -30,8 +30,8 @@ import org.apache.arrow.vector.types.pojo.Schema;
 import org.apache.arrow.vector.util.TransferPair;
 
 /**
- * The batches of a request. Each is read from the beginning of its file, since a reader has one batch at a time, and dictionaries grow; it is there until
- * the next is asked for.
+ * The batches of a request. Each is read from the beginning of its file, since a reader has one batch at a time, and dictionaries grow; it is there
+ * until the next is asked for.
  */
 final class Golden implements Iterator<VectorSchemaRoot>, AutoCloseable {
   private final Path file;
@@ -72,8 +72,8 @@ final class Golden implements Iterator<VectorSchemaRoot>, AutoCloseable {
   }
 
   /**
-   * Vectors have no offsets, so a slice of structs is the structs of a slice, and one of a slice is one. It is taken at once and first: arrow-java can
-   * slice neither structs of all types nor slices of dense unions.
+   * Vectors have no offsets, so a slice of structs is the structs of a slice, and one of a slice is one. It is taken at once and first: arrow-java
+   * can slice neither structs of all types nor slices of dense unions.
    */
   private void apply(JsonNode steps) {
     int offset = 0;

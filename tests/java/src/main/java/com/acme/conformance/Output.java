@@ -22,8 +22,8 @@ import org.apache.arrow.vector.types.pojo.Schema;
 import org.apache.arrow.vector.util.DictionaryUtility;
 
 /**
- * The results of a request as an Arrow IPC stream. arrow-java's own writer is for one root that is filled again and again; here each batch is one of its
- * own, with dictionaries of its own.
+ * The results of a request as an Arrow IPC stream. arrow-java's own writer is for one root that is filled again and again; here each batch is one of
+ * its own, with dictionaries of its own.
  */
 final class Output implements AutoCloseable {
   private final WriteChannel channel;
