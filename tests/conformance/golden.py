@@ -396,6 +396,7 @@ def features(schema: pa.Schema) -> set[str]:
             visit(kind.storage_type)
             return
         found.add(_type_name(kind))
+        found.update(_special(kind))
         if types.is_dictionary(kind):
             found.add(f"dictionary_{kind.index_type}")
             visit(kind.value_type)
@@ -426,6 +427,20 @@ def _type_name(kind: pa.DataType) -> str:
         return f"union_{kind.mode}"
     text = str(kind).partition("<")[0].partition("[")[0].partition("(")[0]
     return _NAMES.get(text, text)
+
+
+def _special(kind: pa.DataType) -> Iterable[str]:
+    """What a language may lack of a type that it has otherwise."""
+    nested = lambda child: types.is_nested(child) and not types.is_dictionary(child)  # noqa: E731
+    if types.is_fixed_size_binary(kind) and kind.byte_width == 0:
+        yield "fixed_size_binary_of_nothing"
+    elif types.is_dictionary(kind) and nested(kind.value_type):
+        yield "dictionary_of_nested"
+    elif types.is_union(kind):
+        if kind.type_codes != list(range(kind.num_fields)):
+            yield f"union_{kind.mode}_codes"
+        if any(nested(part.type) for part in kind):
+            yield f"union_{kind.mode}_of_nested"
 
 
 def manifest(goldens: list[Golden]) -> str:

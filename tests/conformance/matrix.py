@@ -68,7 +68,7 @@ def lacked_features() -> dict[str, str]:
     found: dict[str, list[str]] = defaultdict(list)
     for what, parts in (("host", HOSTS), ("worker", WORKERS)):
         for part in parts:
-            for feature, reason in part.missing.items():
+            for feature, reason in (*part.missing.items(), *part.limits.items()):
                 found[feature].append(f"{part.name} {what}: {reason}")
     return {feature: "; ".join(found[feature]) for feature in sorted(found)}
 

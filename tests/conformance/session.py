@@ -43,7 +43,12 @@ class Holds:
                 continue
         memory = sum(name.startswith("/memfd:transom") for name in files)
         memory += (proc / "maps").read_text().count("/memfd:transom") if shared else 0
-        children = sum(len((task / "children").read_text().split()) for task in (proc / "task").iterdir())
+        children = 0
+        for task in (proc / "task").iterdir():
+            try:
+                children += len((task / "children").read_text().split())
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # a thread that has ended meanwhile
         return Holds(tuple(sorted(name for name in files if not name.startswith("/memfd:transom"))), memory if shared else 0, children)
 
     def more_than(self, before: Holds) -> str:

@@ -11,7 +11,7 @@ use arrow_schema::SchemaRef;
 use jni::objects::{JByteArray, JClass};
 use jni::sys::jlong;
 use jni::{EnvUnowned, jni_mangle};
-use transom::exchange::{Direction, Ledger, Reason, decode_schema, encode_schema};
+use transom::exchange::{Direction, Ledger, Reason, decode_schema, encode_schema, same_schema};
 use transom::{Code, Error, Result};
 
 use crate::failure::native;
@@ -112,7 +112,7 @@ impl Codec {
     /// # Errors
     /// `BAD_SCHEMA` for types that Java's Arrow does not have.
     pub(crate) fn schema_to_java(&self, schema: &SchemaRef) -> Result<i64> {
-        let find = |known: &[SchemaRef]| known.iter().position(|known| Arc::ptr_eq(known, schema) || known == schema);
+        let find = |known: &[SchemaRef]| known.iter().position(|known| Arc::ptr_eq(known, schema) || same_schema(known, schema));
         if let Some(number) = find(&self.to_java.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(number as i64);
         }

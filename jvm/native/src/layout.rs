@@ -73,7 +73,7 @@ impl Reader<'_> {
             DataType::LargeUtf8 | DataType::LargeBinary => array.add_buffer(self.offsets(next()?, len, size_of::<i64>())?).add_buffer(next()?),
             DataType::Utf8View | DataType::BinaryView => {
                 let views = self.fixed(next()?, "views", len, 16, align_of::<u128>())?;
-                array.add_buffer(views).add_buffers(buffers)
+                array.add_buffer(self.padded(views)).add_buffers(buffers)
             }
             DataType::List(item) | DataType::Map(item, _) => {
                 let offsets = self.offsets(next()?, len, size_of::<i32>())?;
@@ -157,6 +157,15 @@ impl Reader<'_> {
         self.fixed(buffer, "offsets", len + 1, width, width)
     }
 
+    /// Views with zeros behind the texts that lie in them. A slice of arrow-java's has there whatever its memory held before.
+    fn padded(&mut self, views: Buffer) -> Buffer {
+        if views.typed_data::<u128>().iter().all(|&view| padded(view) == view) {
+            return views;
+        }
+        self.aligned += views.len() as u64;
+        Buffer::from_vec(views.typed_data::<u128>().iter().map(|&view| padded(view)).collect::<Vec<_>>())
+    }
+
     /// `len` values of `width` bytes, at an address that Rust's type for them allows: Java's are often aligned to 8 only.
     fn fixed(&mut self, buffer: Buffer, name: &str, len: usize, width: usize, align: usize) -> Read<Buffer> {
         let buffer = cut(buffer, name, len.checked_mul(width).ok_or("its values are too many")?)?;
@@ -189,6 +198,14 @@ fn all_set(bytes: &[u8], len: usize) -> bool {
         && (len.is_multiple_of(8) || bytes[len / 8] | (u8::MAX << (len % 8)) == u8::MAX)
 }
 
+/// A view of whose 16 bytes 4 are the length and, up to 12 bytes, as many are the text.
+fn padded(view: u128) -> u128 {
+    match view as u32 {
+        len @ ..12 => view & ((1 << (32 + 8 * len)) - 1),
+        _ => view,
+    }
+}
+
 /// The first `len` bytes.
 fn cut(buffer: Buffer, name: &str, len: usize) -> Read<Buffer> {
     if buffer.len() < len {
@@ -211,7 +228,15 @@ pub(crate) fn fixed_width(data_type: &DataType) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::all_set;
+    use super::{all_set, padded};
+
+    #[test]
+    fn behind_a_short_text_its_view_has_zeros() {
+        assert_eq!(padded(u128::MAX << 32), 0);
+        assert_eq!(padded(u128::MAX << 32 | 3), 0xFF_FFFF_0000_0003);
+        assert_eq!(padded(u128::MAX << 32 | 12), u128::MAX << 32 | 12);
+        assert_eq!(padded(u128::MAX << 32 | 13), u128::MAX << 32 | 13);
+    }
 
     #[test]
     fn one_missing_bit_is_found_wherever_it_is() {

@@ -208,7 +208,7 @@ pub fn reasons<'local>(env: EnvUnowned<'local>, _class: JClass<'local>) -> JObje
 }
 
 /// How many numbers there are of each worker in [`stats`].
-const OF_WORKER: usize = 8;
+const OF_WORKER: usize = 9;
 
 /// `long[] stats(long pool)`: shared memory in use and its limit, and for each worker its language and its state by their first letters, its
 /// process (0 where there is none), batches, rows, failures, restarts and busy nanoseconds.
@@ -228,6 +228,7 @@ pub fn stats<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlon
                 worker.failures as i64,
                 worker.restarts as i64,
                 worker.busy.as_nanos() as i64,
+                worker.leases as i64,
             ];
             found.extend(numbers);
         }

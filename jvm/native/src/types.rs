@@ -20,6 +20,7 @@ fn check_type(data_type: &DataType) -> std::result::Result<(), String> {
     let inside = |field: &Field| check_type(field.data_type()).map_err(|what| format!("in `{}`, {what}", field.name()));
     match data_type {
         DataType::Decimal32(..) | DataType::Decimal64(..) => Err(format!("Java's Arrow has no {data_type}, only decimals of 128 and 256 bits")),
+        DataType::FixedSizeBinary(0) => Err(format!("Java's Arrow divides by the width of values, which is 0 in {data_type}")),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => inside(item),
         DataType::ListView(item) | DataType::LargeListView(item) | DataType::Map(item, _) => inside(item),
         DataType::Struct(fields) => fields.iter().try_for_each(|field| inside(field)),

@@ -14,7 +14,7 @@ import java.util.OptionalLong;
  */
 public record Stats(List<Worker> workers, long memoryUsed, long memoryLimit) {
   /** Numbers of each worker, as the native library gives them. */
-  private static final int OF_WORKER = 8;
+  private static final int OF_WORKER = 9;
 
   /** What a worker is doing. */
   public enum State {
@@ -49,9 +49,10 @@ public record Stats(List<Worker> workers, long memoryUsed, long memoryLimit) {
    * @param failures batches that failed in it
    * @param restarts how often a new process took the place of one that ended
    * @param busy how long it was busy
+   * @param leases batches that it was given and has not let go of
    */
   public record Worker(
-      Language language, State state, OptionalLong process, long batches, long rows, long failures, long restarts, Duration busy) {}
+      Language language, State state, OptionalLong process, long batches, long rows, long failures, long restarts, Duration busy, long leases) {}
 
   static Stats of(long[] numbers) {
     List<Worker> workers = new ArrayList<>();
@@ -66,7 +67,8 @@ public record Stats(List<Worker> workers, long memoryUsed, long memoryLimit) {
               numbers[at + 4],
               numbers[at + 5],
               numbers[at + 6],
-              Duration.ofNanos(numbers[at + 7])));
+              Duration.ofNanos(numbers[at + 7]),
+              numbers[at + 8]));
     }
     return new Stats(List.copyOf(workers), numbers[0], numbers[1]);
   }

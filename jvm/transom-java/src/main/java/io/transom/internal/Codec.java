@@ -3,7 +3,6 @@ package io.transom.internal;
 import io.transom.Batch;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -17,8 +16,8 @@ import org.apache.arrow.vector.dictionary.Dictionary;
 import org.apache.arrow.vector.dictionary.DictionaryProvider;
 import org.apache.arrow.vector.ipc.message.ArrowFieldNode;
 import org.apache.arrow.vector.types.pojo.Field;
+import org.apache.arrow.vector.types.pojo.FieldType;
 import org.apache.arrow.vector.types.pojo.Schema;
-import org.apache.arrow.vector.util.DictionaryUtility;
 
 /**
  * The data path: batches between Java and Rust as numbers that say where their buffers lie. One call for each batch, none for a column.
@@ -124,7 +123,7 @@ public final class Codec {
 
   private static void addValues(Field field, DictionaryProvider dictionaries, List<Field> values) {
     if (field.getDictionary() != null) {
-      values.add(dictionary(field, dictionaries).getVector().getField());
+      values.add(NamedDictionary.values(dictionary(field, dictionaries)));
     }
     field.getChildren().forEach(child -> addValues(child, dictionaries, values));
   }
@@ -132,9 +131,19 @@ public final class Codec {
   private static byte[] message(Schema schema, DictionaryProvider dictionaries) {
     List<Field> fields = new ArrayList<>();
     for (Field field : schema.getFields()) {
-      fields.add(DictionaryUtility.toMessageFormat(field, dictionaries, new HashSet<>()));
+      fields.add(inMessage(field, dictionaries));
     }
     return new Schema(fields, schema.getCustomMetadata()).serializeAsMessage();
+  }
+
+  /** As messages have it: a dictionary-encoded field has the type of its values. */
+  private static Field inMessage(Field field, DictionaryProvider dictionaries) {
+    Field typed = field.getDictionary() == null ? field : NamedDictionary.values(dictionary(field, dictionaries));
+    List<Field> children = new ArrayList<>();
+    for (Field child : typed.getChildren()) {
+      children.add(inMessage(child, dictionaries));
+    }
+    return new Field(field.getName(), new FieldType(field.isNullable(), typed.getType(), field.getDictionary(), field.getMetadata()), children);
   }
 
   private static Dictionary dictionary(Field field, DictionaryProvider dictionaries) {
@@ -206,8 +215,8 @@ public final class Codec {
         vector(field.getChildren().get(i), children.get(i));
       }
       if (field.getDictionary() != null) {
-        FieldVector values = dictionary(field, dictionaries).getVector();
-        vector(values.getField(), values);
+        Dictionary found = dictionary(field, dictionaries);
+        vector(NamedDictionary.values(found), found.getVector());
       }
     }
 
@@ -278,7 +287,8 @@ public final class Codec {
         load(children.get(i), field.getChildren().get(i));
       }
       if (field.getDictionary() != null) {
-        dictionaries.put(new Dictionary(make(layout.values().get(field.getDictionary().getId())), field.getDictionary()));
+        Field values = layout.values().get(field.getDictionary().getId());
+        dictionaries.put(new NamedDictionary(make(values), field.getDictionary(), values));
       }
     }
   }
