@@ -20,7 +20,7 @@ and `identity_batches`. Beside it may stand letters: what they stand for was ref
 
 
 class Matrix:
-    """What the tests of this session found."""
+    """What the tests of this run found."""
 
     def __init__(self) -> None:
         self.cells: dict[Pair, dict[str, tuple[int, frozenset[str]]]] = defaultdict(dict)
