@@ -13,8 +13,9 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use transom::exchange::{c_field, c_schema, check_schema, settled};
 use transom::{Code, Error, Result};
 
+use crate::abi::transom_error_t;
 use crate::bounds;
-use crate::entry::{Place, bad};
+use crate::entry::{Place, bad, entry};
 
 /// Moves an array out of the caller's struct.
 ///
@@ -187,4 +188,27 @@ impl Answer {
         self.array.put(export_batch(batch));
         Ok(())
     }
+}
+
+/// Runs an entry point that is given a batch and gives one. What is moved in is released whatever happens; nothing is written where it fails.
+///
+/// # Safety
+/// `array` and `schema` are filled by the rules of the Arrow C data interface; `out_array`, `out_schema` and `error` are NULL or may be written.
+pub(crate) unsafe fn answered(
+    array: *mut FFI_ArrowArray,
+    schema: *const FFI_ArrowSchema,
+    out_array: *mut FFI_ArrowArray,
+    out_schema: *mut FFI_ArrowSchema,
+    error: *mut *mut transom_error_t,
+    run: impl FnOnce(RecordBatch) -> Result<RecordBatch>,
+) -> i32 {
+    let run = || {
+        // SAFETY: the caller's promises.
+        let (array, answer) = unsafe { (moved_array(array, "array")?, Answer::new(out_array, out_schema)?) };
+        // SAFETY: the caller's promise.
+        let batch = unsafe { read_batch(array, schema) }?;
+        answer.put(&run(batch)?)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, run) }
 }

@@ -7,7 +7,7 @@ use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use transom::memory::Block;
 
 use crate::abi::{transom_error_t, transom_memory_t, transom_pool_t};
-use crate::data::{Answer, moved_array, read_batch};
+use crate::data::answered;
 use crate::entry::{Place, entry, quietly};
 use crate::handle::{self, Handle, Object};
 use crate::pool::Host;
@@ -66,13 +66,7 @@ pub unsafe extern "C" fn transom_pool_share(
     out_schema: *mut FFI_ArrowSchema,
     error: *mut *mut transom_error_t,
 ) -> i32 {
-    let run = || {
-        // SAFETY: the caller's promises.
-        let (array, answer) = unsafe { (moved_array(array, "array")?, Answer::new(out_array, out_schema)?) };
-        // SAFETY: the caller's promise.
-        let batch = unsafe { read_batch(array, schema) }?;
-        answer.put(&Host::pool(pool)?.share(&batch)?)
-    };
-    // SAFETY: the caller's promise.
-    unsafe { entry(error, run) }
+    let share = |batch| Host::pool(pool)?.share(&batch);
+    // SAFETY: the caller's promises.
+    unsafe { answered(array, schema, out_array, out_schema, error, share) }
 }

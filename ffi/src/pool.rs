@@ -8,7 +8,7 @@ use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use transom::{MapOptions, Pool, Result};
 
 use crate::abi::{transom_error_t, transom_function_t, transom_map_options_t, transom_options_t, transom_pool_t, transom_signature_t};
-use crate::data::{Answer, moved_array, read_batch};
+use crate::data::answered;
 use crate::entry::{Place, entry, sized, texts};
 use crate::events::{self, Events};
 use crate::function::Target;
@@ -138,15 +138,9 @@ pub unsafe extern "C" fn transom_pool_call(
     out_schema: *mut FFI_ArrowSchema,
     error: *mut *mut transom_error_t,
 ) -> i32 {
-    let run = || {
-        // SAFETY: the caller's promises.
-        let (array, answer) = unsafe { (moved_array(array, "array")?, Answer::new(out_array, out_schema)?) };
-        // SAFETY: the caller's promise.
-        let batch = unsafe { read_batch(array, schema) }?;
-        answer.put(&Host::pool(pool)?.call_blocking(&Target::function(function)?, batch)?)
-    };
-    // SAFETY: the caller's promise.
-    unsafe { entry(error, run) }
+    let call = |batch| Host::pool(pool)?.call_blocking(&Target::function(function)?, batch);
+    // SAFETY: the caller's promises.
+    unsafe { answered(array, schema, out_array, out_schema, error, call) }
 }
 
 /// Calls a function with each batch of a stream, several at a time; the results are a stream, too. A batches function sees the whole stream, in one

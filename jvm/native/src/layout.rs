@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array};
 use arrow_buffer::alloc::Allocation;
-use arrow_buffer::{BooleanBuffer, Buffer, IntervalDayTime, IntervalMonthDayNano, MutableBuffer, NullBuffer, i256};
+use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
 use arrow_data::{ArrayData, ArrayDataBuilder};
-use arrow_schema::{DataType, Field, IntervalUnit, SchemaRef, UnionMode};
+use arrow_schema::{DataType, Field, SchemaRef, UnionMode};
+use transom::exchange::fixed_width;
 use transom::{Code, Error, Result};
 
 use crate::memory::{self, Borrowed};
@@ -212,18 +213,6 @@ fn cut(buffer: Buffer, name: &str, len: usize) -> Read<Buffer> {
         return Err(format!("the buffer of {name} has {} bytes and needs {len}", buffer.len()));
     }
     Ok(if len == 0 { Buffer::default() } else { buffer.slice_with_length(0, len) })
-}
-
-/// Bytes and alignment of a value, for types whose values have one width.
-pub(crate) fn fixed_width(data_type: &DataType) -> Option<(usize, usize)> {
-    match data_type {
-        DataType::FixedSizeBinary(width) => Some((usize::try_from(*width).ok()?, 1)),
-        DataType::Decimal128(..) => Some((16, align_of::<i128>())),
-        DataType::Decimal256(..) => Some((32, align_of::<i256>())),
-        DataType::Interval(IntervalUnit::DayTime) => Some((8, align_of::<IntervalDayTime>())),
-        DataType::Interval(IntervalUnit::MonthDayNano) => Some((16, align_of::<IntervalMonthDayNano>())),
-        other => other.primitive_width().map(|width| (width, width)),
-    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ use arrow_array::{Array, RecordBatch};
 use arrow_buffer::{ArrowNativeType, Buffer};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, UnionMode};
+use transom::exchange::fixed_width;
 use transom::{Code, Error, Result};
-
-use crate::layout::fixed_width;
 
 /// A batch as Java reads it.
 pub(crate) struct Described {

@@ -68,7 +68,7 @@ pub use export::{Export, export};
 pub use flags::{c_field, c_schema, same_schema};
 pub use import::import;
 pub use ledger::{CopyReport, Direction, Ledger, Reason};
-pub use schema::check_schema;
+pub use schema::{check_schema, fixed_width};
 pub use schema_message::{decode_schema, encode_schema};
 pub use settle::settled;
 

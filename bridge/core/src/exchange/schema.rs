@@ -12,8 +12,15 @@ pub(super) fn has_validity(data_type: &DataType) -> bool {
     !matches!(data_type, DataType::Null | DataType::Union(..) | DataType::RunEndEncoded(..))
 }
 
-/// The width of one value in bytes and the alignment of its Rust type, for types whose values are one buffer of fixed width.
-pub(super) fn fixed_width(data_type: &DataType) -> Option<(usize, usize)> {
+/// The width of one value in bytes and the alignment of its Rust type, for types whose values are one buffer of fixed width. `None` for
+/// all others.
+///
+/// ```
+/// use arrow_schema::DataType;
+/// assert_eq!(transom::exchange::fixed_width(&DataType::Decimal128(10, 2)), Some((16, 16)));
+/// assert_eq!(transom::exchange::fixed_width(&DataType::Utf8), None);
+/// ```
+pub fn fixed_width(data_type: &DataType) -> Option<(usize, usize)> {
     match data_type {
         DataType::FixedSizeBinary(width) => Some((usize::try_from(*width).ok()?, 1)),
         DataType::Decimal128(..) => Some((16, align_of::<i128>())),
