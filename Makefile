@@ -76,7 +76,7 @@ tools-jvm: tools
 
 jvm: setup tools-jvm ## Builds the JVM's jars, with the native library in them, into jvm/*/target
 	$(BUILD) --package transom-ffi --package transom-jni
-	$(MAVEN) --quiet package -DskipTests -P examples
+	$(MAVEN) --quiet package -DskipTests -P examples,bench
 	install -D -m 644 jvm/transom-worker/target/transom-worker-$(VERSION).jar $(BROUGHT)/transom-worker.jar
 
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book

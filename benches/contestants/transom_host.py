@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -17,16 +17,20 @@ from functions import Case
 class TransomHost(Contestant):
     """A pool of one worker."""
 
-    _function: Callable[..., Any]
+    _function: Any
 
-    def __init__(self) -> None:
-        self._pool = transom.Pool(workers=1, window=WINDOW)
+    def __init__(self, pool: transom.Pool) -> None:
+        self._pool = pool
+
+    def function(self, name: str) -> Any:
+        """What the pool is given for a function of this name."""
+        return getattr(functions, name)
 
     def stream(self, case: Case, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return iter(self._pool.map(getattr(functions, case.name), batches))
+        return iter(self._pool.map(self.function(case.name), batches))
 
     def open_calls(self, case: Case, schema: pa.Schema) -> None:
-        self._function = getattr(functions, case.name)
+        self._function = self.function(case.name)
 
     def call(self, batch: pa.RecordBatch) -> pa.RecordBatch | pa.Array:
         return self._pool.call(self._function, batch)
@@ -43,4 +47,4 @@ class TransomHost(Contestant):
 
 
 if __name__ == "__main__":
-    serve(TransomHost())
+    serve(TransomHost(transom.Pool(workers=1, window=WINDOW)))
