@@ -34,7 +34,7 @@ pub(super) fn readme(record: &Record, path: &Path) -> String {
     let count = |count: u64, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
     let arguments = &record.arguments;
     let form = if arguments.file == BATCH { "an Arrow IPC file" } else { "an Arrow IPC stream" };
-    _ = writeln!(text, "- `{}`: the arguments as the function got them, {} of {form}.", arguments.file, count(arguments.rows, "row"));
+    _ = writeln!(text, "- `{}`: the arguments as the function got them, {}; {form}.", arguments.file, count(arguments.rows, "row"));
     if let Some(left_out) = &arguments.left_out {
         _ = writeln!(text, "  **Not all of them:** {left_out}.");
     }

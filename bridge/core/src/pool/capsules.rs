@@ -152,12 +152,12 @@ impl Inner {
 
     fn runtime(&self, launch: &Launch) -> Runtime {
         let (options, java) = (&self.options, launch.language == Language::Java);
-        let class_path = if java { launches::java_class_path(options).unwrap_or_default() } else { Default::default() };
+        let class_path = if java { launches::java_class_path(options).ok() } else { None };
         Runtime {
             program: found(&launch.program, options).to_string_lossy().into_owned(),
             versions: self.capsules.versions(launch),
             java_options: if java { options.java_options.clone() } else { Vec::new() },
-            java_class_path: env::split_paths(&class_path).map(|entry| entry.to_string_lossy().into_owned()).collect(),
+            java_class_path: class_path.iter().flat_map(|path| env::split_paths(path)).map(|entry| entry.to_string_lossy().into_owned()).collect(),
         }
     }
 }

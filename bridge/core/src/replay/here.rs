@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow_schema::{ArrowError, Schema};
 
 use super::Capsule;
 use crate::failure::{Code, Error, Result};
@@ -23,24 +23,32 @@ impl Capsule {
     /// What the function raised, with its code.
     pub fn call_here(&self, runtime: &mut dyn Runtime, rows: Option<Range<u64>>) -> Result<Vec<RecordBatch>> {
         let function = self.function()?;
-        let (arguments, _, _) = self.part(rows)?;
-        let told = |error: RemoteError| error.into_error().with_function(function.name());
+        let (arguments, batch, row) = self.part(rows)?;
+        let named = |error: Error| error.with_function(function.name());
+        let told = |error: RemoteError| named(error.into_error());
         let signature = runtime.define(FUNCTION, function.source(), function.import_path()).map_err(told)?;
         if signature.kind == Kind::Batches {
             let schema = arguments.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
             let results = runtime.open(FUNCTION, Input::of(schema, arguments)).map_err(told)?;
             return results.map(|batch| batch.map_err(told)).collect();
         }
-        let call = |arguments: RecordBatch| {
+        let mut results = Vec::new();
+        let mut start = row;
+        for (number, arguments) in (batch..).zip(arguments) {
             let rows = arguments.num_rows();
-            let result = runtime.call(FUNCTION, arguments).map_err(told)?;
+            let placed = |error: Error| named(error).with_batch(number).with_rows(start..start + rows as u64);
+            let result = runtime.call(FUNCTION, arguments).map_err(|error| match error.row {
+                Some(row) if row < rows as u64 => placed(error.into_error()).narrowed_to_rows(start + row..start + row + 1),
+                _ => placed(error.into_error()),
+            })?;
             if result.len() != rows {
-                let message = format!("the function returned {} rows for {rows}", result.len());
-                return Err(Error::new(Code::WrongLength, message).with_function(function.name()));
+                return Err(placed(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", result.len()))));
             }
-            let schema = Arc::new(Schema::new(vec![signature.result_schema(result.data_type()).field(0).clone().with_nullable(true)]));
-            RecordBatch::try_new(schema, vec![result]).map_err(|error| Error::new(Code::WrongType, error.to_string()).with_function(function.name()))
-        };
-        arguments.into_iter().map(call).collect()
+            let field = signature.result_schema(result.data_type()).field(0).clone().with_nullable(true);
+            let wrong = |error: ArrowError| placed(Error::new(Code::WrongType, error.to_string()));
+            results.push(RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![result]).map_err(wrong)?);
+            start += rows as u64;
+        }
+        Ok(results)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A capsule is code: a replay runs the function in it. Only capsules that nobody but their owner may write to are opened.
 
+mod command;
 mod here;
 
 use std::env;
@@ -140,18 +141,14 @@ impl Capsule {
         self
     }
 
-    /// The settings of a pool with one worker like the one in which the function failed. `program` is for where its interpreter is not there any more.
+    /// The settings of a pool with one worker like the one in which the function failed. `program` is for where its interpreter, or
+    /// other program, is not there any more.
     ///
     /// # Errors
     /// `INTERPRETER_MISSING` or `WORKING_DIRECTORY_MISSING`.
     pub fn pool(&self, program: Option<&Path>) -> Result<PoolBuilder> {
         let (record, language) = (&self.record, self.language());
-        let chosen = program.unwrap_or(self.program());
-        if program.is_none() && !chosen.is_file() {
-            let message = format!("{}, in which the function failed, is not there", chosen.display());
-            return Err(Error::new(Code::InterpreterMissing, message)
-                .with_hint("put it back as it was, or name another that has the same libraries: `transom replay --python PATH`"));
-        }
+        let chosen = self.checked(program)?;
         let builder = Pool::builder().without_capsules().workers(1).window(1).prestart([language]).mode(self.mode());
         let builder = match language {
             Language::Python => builder.python(chosen),
@@ -160,13 +157,26 @@ impl Capsule {
                 builder.java(chosen).java_class_path(&record.runtime.java_class_path).java_options(record.runtime.java_options.iter().cloned())
             }
         };
+        Ok(match self.working_directory() {
+            Some(directory) => builder.working_directory(directory),
+            None => builder,
+        })
+    }
+
+    /// The program to start, where it and its working directory are there.
+    fn checked<'a>(&'a self, program: Option<&'a Path>) -> Result<&'a Path> {
+        let chosen = program.unwrap_or(self.program());
+        if !chosen.is_file() {
+            let message = format!("the program {}, in which the function is to run, is not there", chosen.display());
+            return Err(Error::new(Code::InterpreterMissing, message)
+                .with_hint("put it back as it was, or name another with the same libraries, such as `transom replay --python PATH`"));
+        }
         match self.working_directory() {
             Some(directory) if !directory.is_dir() => {
                 let message = format!("{}, in which the function failed, is not a folder", directory.display());
                 Err(Error::new(Code::WorkingDirectoryMissing, message).with_hint("make it again, with the files that the function reads there"))
             }
-            Some(directory) => Ok(builder.working_directory(directory)),
-            None => Ok(builder),
+            _ => Ok(chosen),
         }
     }
 
