@@ -333,6 +333,7 @@ impl<'a, O: Owner> Life<'a, O> {
         if self.ready {
             return Err(Error::new(Code::ProtocolViolation, "a worker was ready twice"));
         }
+        step!("host::welcome");
         self.ready = true;
         self.make_segment(FIRST_SEGMENT);
         self.place.owner.ready(self.worker, self.link().clone());
@@ -360,6 +361,7 @@ impl<'a, O: Owner> Life<'a, O> {
 
     /// The process is gone, or nearly: takes in its last messages, and says why it went.
     fn died(&mut self) -> Option<End> {
+        step!(only "host::died");
         // Before it is reaped, while the group's number cannot mean another group; and so that nothing of it goes on sending.
         self.shared.process.kill_group();
         // What was sent before the end counts.

@@ -98,6 +98,7 @@ impl Process {
         let pairs: Vec<(Socket, Socket)> = (0..launch.links).map(|_| Socket::pair()).collect::<Result<_>>()?;
         let (sockets, workers): (Vec<Socket>, Vec<Socket>) = pairs.into_iter().unzip();
         let workers: Vec<OwnedFd> = workers.into_iter().map(OwnedFd::from).collect();
+        step!("system::pipe", errno => Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", errno));
         let (faults, faults_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error))?;
         let mut command = Command::new(&launch.program);
@@ -118,6 +119,7 @@ impl Process {
         let parent = rustix::process::getpid();
         // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, setrlimit, close_range, fcntl): no allocation, no lock.
         unsafe { command.pre_exec(move || prepare_child(parent, &inherited)) };
+        step!("system::fork", errno => spawn_error(launch, &errno.into()));
         let mut child = command.spawn().map_err(|error| spawn_error(launch, &error))?;
         let pid = Pid::from_child(&child);
         // The child is not reaped until this process waits for it by the pidfd, so the number cannot mean another process yet.
