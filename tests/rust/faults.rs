@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use support::invariants::assert_healthy;
-use support::kills::under_load;
+use support::kills::{Load, under_load};
 use support::{Belongings, Random, function, native, numbers, values};
 use transom::{Code, MapOptions, Pool};
 
@@ -153,12 +153,12 @@ fn a_thousand_kills_at_random_moments() {
     let _turn = turn();
     let before = Belongings::now();
     let pool = Arc::new(pool(2));
-    let plus_one = function("plus_one");
-    pool.call_blocking(&plus_one, numbers(0, 1)).unwrap();
-    let outcome = under_load(&pool, &plus_one, 5000, 1000, Duration::from_millis(3), &mut Random::of_this_run(), &AtomicBool::new(false));
+    let work = Load { function: function("plus_one"), added: 1, rows: 5000 };
+    pool.call_blocking(&work.function, numbers(0, 1)).unwrap();
+    let outcome = under_load(&pool, &work, 1000, Duration::from_millis(3), &mut Random::of_this_run(), &AtomicBool::new(false));
     println!("{outcome:?}");
     assert!(outcome.answered > 0 && outcome.failed > 0);
-    assert_healthy(&pool);
+    assert_healthy(&pool, &work);
     drop(pool);
     before.assert_unchanged();
 }

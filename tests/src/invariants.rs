@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use transom::{Code, Error, Pool};
 
-use crate::{function, numbers, values};
+use crate::kills::Load;
+use crate::{numbers, values};
 
 /// How long what ends in the background may take: threads, zombies, leases on their way.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,12 +68,19 @@ fn children() -> usize {
     tasks.iter().map(of).sum()
 }
 
-/// Fails unless the workers have given back every input, and a call to the native worker works. The pool's results must have been dropped.
+/// The memory of this process that is in RAM and its own: without shared segments and files.
+pub fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("proc is mounted");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel tells the resident memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") << 10
+}
+
+/// Fails unless a call works, and the workers have given back every input. The pool's results must have been dropped.
 #[track_caller]
-pub fn assert_healthy(pool: &Pool) {
-    let answer = pool.call_blocking(&function("plus_one"), numbers(0, 3)).unwrap_or_else(|error| panic!("a healthy call failed: {error}"));
-    assert_eq!(values(&answer), [1, 2, 3]);
-    drop(answer);
+pub fn assert_healthy(pool: &Pool, work: &Load) {
+    let mut tally = Tally::new(0, work.added);
+    let (first, batch) = tally.batch(work.rows);
+    tally.note(first, &pool.call_blocking(&work.function, batch), &[]);
     assert_settled(pool);
 }
 
@@ -86,10 +94,11 @@ pub fn assert_settled(pool: &Pool) {
     }
 }
 
-/// Batches that were sent to a function which adds one, and what became of each.
+/// Batches that were sent to a function which adds a number to each value, and what became of each.
 #[derive(Debug, Default)]
 pub struct Tally {
     next: i64,
+    added: i64,
     open: BTreeMap<i64, usize>,
     /// Batches that were answered, and rightly.
     pub answered: u64,
@@ -98,9 +107,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A tally whose batches begin at this number; those of others must not overlap with them.
-    pub fn from(first: i64) -> Self {
-        Self { next: first, ..Self::default() }
+    /// A tally of batches from this number on, to which the function adds `added`.
+    pub fn new(first: i64, added: i64) -> Self {
+        Self { next: first, added, ..Self::default() }
     }
 
     /// A batch like no other, under its first number.
@@ -117,7 +126,8 @@ impl Tally {
         let rows = self.open.remove(&first).unwrap_or_else(|| panic!("batch {first} was answered twice, or never sent"));
         match answer {
             Ok(batch) => {
-                assert!(values(batch).into_iter().eq(first + 1..=first + rows as i64), "a wrong answer to batch {first}");
+                let right = first + self.added;
+                assert!(values(batch).into_iter().eq(right..right + rows as i64), "a wrong answer to batch {first}");
                 self.answered += 1;
             }
             Err(error) => {

@@ -14,6 +14,17 @@ use crate::invariants::Tally;
 /// Batches of one stream of the load.
 const BATCHES: usize = 20;
 
+/// What is sent while workers are killed: batches of `rows` numbers, to a function that adds `added` to each.
+#[derive(Clone)]
+pub struct Load {
+    /// The function.
+    pub function: Function,
+    /// What it adds.
+    pub added: i64,
+    /// Rows of a batch.
+    pub rows: usize,
+}
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -27,19 +38,10 @@ pub struct Outcome {
     pub restarts: u64,
 }
 
-/// Streams batches of `rows` rows to a function that adds one, from two threads; meanwhile kills workers, each within `pause` of the last, until so many
-/// are killed or `over` is true.
-pub fn under_load(
-    pool: &Arc<Pool>,
-    plus_one: &Function,
-    rows: usize,
-    kills: u64,
-    pause: Duration,
-    random: &mut Random,
-    over: &AtomicBool,
-) -> Outcome {
+/// Streams batches from two threads; meanwhile kills workers, each within `pause` of the last, until so many are killed or `over` is true.
+pub fn under_load(pool: &Arc<Pool>, work: &Load, kills: u64, pause: Duration, random: &mut Random, over: &AtomicBool) -> Outcome {
     let enough = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..2).map(|caller| load(pool.clone(), plus_one.clone(), rows, enough.clone(), caller)).collect();
+    let callers: Vec<_> = (0..2).map(|caller| load(pool.clone(), work.clone(), enough.clone(), caller)).collect();
     let mut outcome = Outcome::default();
     while outcome.kills < kills && !over.load(Ordering::Relaxed) && !callers.iter().any(thread::JoinHandle::is_finished) {
         thread::sleep(Duration::from_micros(random.below(pause.as_micros() as u64)));
@@ -61,12 +63,12 @@ pub fn under_load(
 }
 
 /// Streams batches until it is enough.
-fn load(pool: Arc<Pool>, plus_one: Function, rows: usize, enough: Arc<AtomicBool>, caller: i64) -> thread::JoinHandle<Tally> {
+fn load(pool: Arc<Pool>, work: Load, enough: Arc<AtomicBool>, caller: i64) -> thread::JoinHandle<Tally> {
     thread::spawn(move || {
-        let mut tally = Tally::from(caller << 60);
+        let mut tally = Tally::new(caller << 60, work.added);
         while !enough.load(Ordering::Relaxed) {
-            let (names, batches): (Vec<i64>, Vec<_>) = (0..BATCHES).map(|_| tally.batch(rows)).unzip();
-            let results = pool.map_blocking(&plus_one, batches.into_iter().map(Ok), MapOptions::default()).expect("a stream can be begun");
+            let (names, batches): (Vec<i64>, Vec<_>) = (0..BATCHES).map(|_| tally.batch(work.rows)).unzip();
+            let results = pool.map_blocking(&work.function, batches.into_iter().map(Ok), MapOptions::default()).expect("a stream can be begun");
             let mut given = 0;
             for (index, (result, name)) in results.zip(&names).enumerate() {
                 given += 1;

@@ -3,6 +3,7 @@
 pub mod invariants;
 pub mod kills;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -165,6 +166,11 @@ impl Random {
         Self::new(seed)
     }
 
+    /// Seeded by the clock.
+    pub fn of_this_moment() -> Self {
+        Self::new(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64))
+    }
+
     /// A number under `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
@@ -172,4 +178,15 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+}
+
+/// What one round of a fault test gives: how many it was, sums, and measurements in microseconds.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// How many it was.
+    pub count: u64,
+    /// What else was counted.
+    pub details: BTreeMap<&'static str, u64>,
+    /// What was measured.
+    pub samples: BTreeMap<&'static str, Vec<u64>>,
 }
