@@ -1,7 +1,10 @@
 //! Shared by the tests: batches, moments, and the check that nothing was left behind.
 
+pub mod faults;
+pub mod hosts;
 pub mod invariants;
 pub mod kills;
+pub mod steps;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,12 +18,13 @@ use std::time::Duration;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+pub use faults::Programs;
 pub use invariants::Belongings;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use transom::{Event, Function, Pool, PoolBuilder};
 
 /// How long a test may take; what takes longer waits for something that will not come.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A pool of native workers.
 pub fn native(worker: &str, workers: usize) -> PoolBuilder {

@@ -250,7 +250,7 @@ impl WorkerLink {
             drop(unsent);
         }
         sent?;
-        step!("worker::sent");
+        step!(only "worker::sent");
         if self.state().answering { Ok(()) } else { self.end_answer() }
     }
 
@@ -288,9 +288,9 @@ impl WorkerLink {
         if std::process::id() != self.process {
             return;
         }
-        step!(only "worker::release");
         let mut state = self.state();
         state.releases.push(lease);
+        step!(only "worker::release");
         if state.answering || state.releases.len() > MAX_PACKET / 16 {
             return;
         }

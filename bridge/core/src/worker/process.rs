@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
@@ -36,7 +37,12 @@ pub struct Launch {
     pub links: usize,
     /// The signal at which the worker writes its stacks and ends, where it can do that.
     pub stack_signal: Option<Signal>,
+    /// How long it may take to become ready.
+    pub start_limit: Duration,
 }
+
+/// A cold interpreter with a cold disk, and then some.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 
 impl Launch {
     /// A Python worker under the given interpreter.
@@ -63,7 +69,16 @@ impl Launch {
     }
 
     fn bare(language: Language, program: PathBuf) -> Self {
-        Self { language, program, arguments: Vec::new(), environment: BTreeMap::new(), directory: None, links: 1, stack_signal: None }
+        Self {
+            language,
+            program,
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            directory: None,
+            links: 1,
+            stack_signal: None,
+            start_limit: START_LIMIT,
+        }
     }
 }
 

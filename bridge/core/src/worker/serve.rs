@@ -1,15 +1,15 @@
 //! The worker's side: the loop that every language's worker runs. A language brings a [`Runtime`]; all of the protocol is here.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
-use rustix::event::{PollFd, PollFlags, poll};
 
+use super::watch::watch;
 use crate::exchange::{Descriptor, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Kind, Signature, Source};
@@ -74,27 +74,6 @@ pub fn serve(descriptor: OwnedFd, runtime: &mut dyn Runtime) -> Result<()> {
             Received::Message(message) => server.handle(message)?,
         }
     }
-}
-
-/// Ends this process when the host's end of the link is closed. It needs nothing of the interpreter, whose lock native code may hold for ever.
-fn watch(link: &Arc<WorkerLink>) -> Result<()> {
-    let socket = link.as_fd().try_clone_to_owned().map_err(|error| Error::system(Code::DescriptorLimit, "cannot watch the link", error))?;
-    let run = move || {
-        loop {
-            let mut poll_fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-            let ended = match poll(&mut poll_fds, None) {
-                Ok(_) => poll_fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL),
-                Err(error) => error != rustix::io::Errno::INTR,
-            };
-            if ended {
-                // SAFETY: `_exit` ends the process and runs nothing of it: no destructor, no handler, no interpreter.
-                unsafe { libc::_exit(0) };
-            }
-        }
-    };
-    let builder = std::thread::Builder::new().name("transom-watch".to_owned()).stack_size(64 * 1024);
-    builder.spawn(run).map_err(|error| Error::system(Code::System, "cannot start a thread", error))?;
-    Ok(())
 }
 
 struct Server<'a> {
