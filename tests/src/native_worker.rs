@@ -142,6 +142,10 @@ impl Runtime for Native {
                 let batch = RecordBatch::try_from_iter([("sum", column)]).expect("one column makes a batch");
                 Ok(Box::new(std::iter::once(Ok(batch))))
             }
+            "stream_raise_at_end" => {
+                let batches = input.count();
+                Err(RemoteError { kind: "Oops".to_owned(), ..RemoteError::new(Code::FunctionRaised, format!("after {batches} batches")) })
+            }
             "stream_twice" => Ok(Box::new(input.flat_map(|batch| match batch {
                 Ok(batch) => vec![Ok(batch.clone()), Ok(batch)],
                 Err(error) => vec![Err(error)],

@@ -59,6 +59,9 @@ class Pool:
         java: str | None,
         java_class_path: list[str],
         java_options: list[str],
+        capsules: str | None,
+        capsule_bytes: int | None,
+        capsule_count: int | None,
     ) -> Pool: ...
     def call(self, function: Function, batch: pa.RecordBatch) -> pa.Array | pa.RecordBatch: ...
     def call_arrays(self, function: Function, arrays: list[pa.Array]) -> pa.Array: ...
@@ -73,3 +76,12 @@ class Pool:
 
 def serve(descriptor: int, runtime: object) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
+
+def replay(path: str, rows: tuple[int, int] | None, python: str | None, env: list[tuple[str, str]], deadline: float | None) -> list[pa.RecordBatch]:
+    """Calls a capsule's function once more in a fresh worker, and gives what it returns."""
+
+def replay_here(path: str, rows: tuple[int, int], runtime: object) -> list[pa.RecordBatch]:
+    """Calls a capsule's function in this process."""
+
+def replay_command(path: str, rows: tuple[int, int] | None, python: str | None) -> tuple[list[str], str | None]:
+    """The command that calls it in a process of its own, and the working directory for it."""

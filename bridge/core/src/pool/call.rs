@@ -16,6 +16,7 @@ use super::map::MapOptions;
 use super::places::{Answer, all_busy};
 use super::registry::Known;
 use super::{Inner, closed};
+use crate::capsule::Given;
 use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Kind, Language, Signature};
@@ -144,6 +145,15 @@ impl Inner {
 
     /// Sends one batch of arguments to a function and waits for the checked result.
     pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: Position) -> Result<RecordBatch> {
+        let kept = self.capsules.is_on().then(|| arguments.clone());
+        let outcome = self.attempt(known, arguments, &position).await;
+        outcome.map_err(|error| match &kept {
+            Some(batch) => self.encapsulated(error, known, Given::Batch { batch, number: position.batch, rows: position.rows }),
+            None => error,
+        })
+    }
+
+    async fn attempt(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<RecordBatch> {
         let rows = arguments.num_rows();
         let signature = known.signature();
         let placed = |error: Error| error.with_function(&signature.name).with_batch(position.batch).with_rows(position.rows.clone());

@@ -3,10 +3,12 @@
 //! A [`Pool`] owns one thread, on which its workers are started, watched and listened to; callers need no runtime of their own. What costs time,
 //! such as copying a batch into shared memory and checking a result, happens on the caller's thread or task.
 
+mod again;
 mod arguments;
 mod blocking;
 mod builder;
 mod call;
+mod capsules;
 mod event;
 mod launches;
 mod map;
@@ -27,6 +29,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
+pub(crate) use capsules::mode_name;
 pub use event::{Event, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
 
@@ -35,6 +38,7 @@ use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
 use crate::memory::{Arena, Block};
 use builder::Options;
+use capsules::Capsules;
 use launches::Crew;
 use memory::Memory;
 use places::Places;
@@ -67,6 +71,7 @@ struct Inner {
     ledger: Arc<Ledger>,
     registry: Registry,
     places: Places,
+    capsules: Capsules,
     events: broadcast::Sender<Event>,
     closing: watch::Sender<bool>,
     /// Processes to be started, by the pool's own thread.

@@ -178,7 +178,7 @@ impl Server<'_> {
 
     fn stream(&mut self, call: u64, function: u32, schema: u32, mut credit: u32) -> Result<(), RemoteError> {
         self.signature(function, |kind| kind == Kind::Batches)?;
-        let input = Input { link: self.link.clone(), call, schema, ended: false };
+        let input = Input { feed: Feed::Link { link: self.link.clone(), call, schema }, ended: false };
         let runtime = &mut *self.runtime;
         let mut results = caught(|| runtime.open(function, input))?;
         let mut began = Instant::now();
@@ -215,10 +215,19 @@ fn caught<T>(run: impl FnOnce() -> Result<T, RemoteError>) -> Result<T, RemoteEr
 
 /// The input of a batches function: each `next` takes a batch that is there, or waits for the host to send one.
 pub struct Input {
-    link: Arc<WorkerLink>,
-    call: u64,
-    schema: u32,
+    feed: Feed,
     ended: bool,
+}
+
+/// Where the input of a batches function comes from.
+enum Feed {
+    Link {
+        link: Arc<WorkerLink>,
+        call: u64,
+        schema: u32,
+    },
+    /// Batches that are here already.
+    Kept(SchemaRef, std::vec::IntoIter<RecordBatch>),
 }
 
 impl Input {
@@ -227,22 +236,33 @@ impl Input {
     /// # Errors
     /// `PROTOCOL_VIOLATION` where the host did not send it.
     pub fn schema(&self) -> Result<SchemaRef> {
-        self.link.schema(self.schema)
+        match &self.feed {
+            Feed::Link { link, schema, .. } => link.schema(*schema),
+            Feed::Kept(schema, _) => Ok(schema.clone()),
+        }
+    }
+
+    /// An input of batches that are here already.
+    pub(crate) fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Self { feed: Feed::Kept(schema, batches.into_iter()), ended: false }
     }
 
     fn take(&mut self) -> Result<Option<RecordBatch>, RemoteError> {
-        let call = self.call;
+        let (link, call, schema) = match &mut self.feed {
+            Feed::Link { link, call, schema } => (link, *call, *schema),
+            Feed::Kept(_, batches) => return Ok(batches.next()),
+        };
         let mine = |message: &ToWorker| match message {
             ToWorker::Input { call: c, .. } | ToWorker::End { call: c, .. } | ToWorker::Cancel { call: c } => *c == call,
             _ => false,
         };
         step!("worker::ask");
         // Also where an input is there already: it tells the host that there is room for one more.
-        if !self.link.ask(call)? {
+        if !link.ask(call)? {
             return Err(RemoteError::new(Code::Cancelled, "the function has ended"));
         }
-        match self.link.wait_for(mine)? {
-            ToWorker::Input { lease, descriptor, .. } => Ok(Some(self.link.import(self.schema, lease, &descriptor)?)),
+        match link.wait_for(mine)? {
+            ToWorker::Input { lease, descriptor, .. } => Ok(Some(link.import(schema, lease, &descriptor)?)),
             ToWorker::End { error: Some(error), .. } => Err(error),
             ToWorker::End { error: None, .. } => Ok(None),
             _ => Err(RemoteError::new(Code::Cancelled, "the call was cancelled")),
