@@ -7,6 +7,9 @@
 //! [`function`] (what a function is) and [`failure`] (typed errors). `docs/architecture.md` has the picture.
 #![cfg(target_os = "linux")]
 
+#[macro_use]
+mod failpoints;
+
 mod capsule;
 pub mod exchange;
 pub mod failure;

@@ -22,7 +22,7 @@ use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
 use crate::memory::{Arena, available_memory};
-use crate::worker::{Spawner, Supervisor};
+use crate::worker::{START_LIMIT, Spawner, Supervisor};
 
 /// The most batches that may be under way.
 const MOST_BATCHES: usize = 1 << 20;
@@ -49,6 +49,7 @@ pub(super) struct Options {
     pub(super) mode: Mode,
     pub(super) window: usize,
     pub(super) deadline: Option<Duration>,
+    pub(super) start_limit: Duration,
     pub(super) capsules: capsules::Settings,
 }
 
@@ -70,6 +71,7 @@ impl Default for PoolBuilder {
                 mode: Mode::Guarded,
                 window: 2,
                 deadline: None,
+                start_limit: START_LIMIT,
                 capsules: capsules::Settings::default(),
             },
         }
@@ -155,6 +157,18 @@ impl PoolBuilder {
     /// The longest that a function may take for one batch before its worker is ended; none by default. A function's own deadline comes first.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// How long a worker may take to become ready before it is ended with `START_TIMEOUT`; 60 s by default.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// let pool = transom::Pool::builder().python(".venv/bin/python").start_limit(Duration::from_secs(300)).build()?;
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn start_limit(mut self, limit: Duration) -> Self {
+        self.options.start_limit = limit;
         self
     }
 

@@ -208,6 +208,7 @@ impl Inner {
         deadline: Option<Duration>,
     ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
         let Some(room) = self.places.take_room(known.language())? else { return Ok(None) };
+        step!("host::room");
         let batch = match outgoing {
             Some(batch) => batch,
             None => match self.outgoing(arguments) {
@@ -215,11 +216,13 @@ impl Inner {
                 Err(error) => return shortage.judge(self, error).map(|()| None),
             },
         };
+        step!("host::exported");
         self.places.try_call(room, known, call, batch, deadline)
     }
 
     /// Checks a result against what the function said that it gives.
     pub(super) fn import(&self, signature: &Signature, raw: RawResult, rows: Option<usize>) -> Result<RecordBatch> {
+        step!("host::import");
         let batch = raw.import(self.options.mode)?;
         if let Some(rows) = rows.filter(|&rows| rows != batch.num_rows()) {
             return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));
