@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field, Schema};
 use transom::exchange::{Descriptor, encode_schema};
 use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, ToHost, ToWorker};
 use transom::memory::{Arena, Extent, Role, Segment, Source};
-use transom::{Code, Error, Kind, Parameter, Reason, Signature, function};
+use transom::{Code, Error, Kind, OnError, Parameter, Reason, Signature, function};
 
 /// The number of a segment that no pool comes to.
 const NOWHERE: Extent = Extent { segment: 4_000_000_000, offset: 0, len: 8 };
@@ -349,6 +349,8 @@ fn signature(name: &str) -> Signature {
         returns: None,
         deadline: None,
         retries: 0,
+        on_error: OnError::Raise,
+        deterministic: true,
     }
 }
 

@@ -12,6 +12,7 @@ mod launches;
 mod map;
 mod memory;
 mod places;
+mod quarantine;
 mod registry;
 mod stream;
 mod supervised;
@@ -27,8 +28,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
-pub use event::{Event, Stats, WorkerStats};
+pub use event::{Event, FunctionStats, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
+pub use quarantine::DeadLetters;
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
@@ -66,6 +68,7 @@ struct Inner {
     arena: Arena,
     ledger: Arc<Ledger>,
     registry: Registry,
+    letters: DeadLetters,
     places: Places,
     events: broadcast::Sender<Event>,
     closing: watch::Sender<bool>,
@@ -193,7 +196,17 @@ impl Pool {
 
     /// What the workers have done and are doing.
     pub fn stats(&self) -> Stats {
-        Stats { workers: self.inner.places.stats(), memory_used: self.inner.memory.budget.used(), memory_limit: self.inner.memory.budget.limit() }
+        Stats {
+            workers: self.inner.places.stats(),
+            functions: self.inner.registry.stats(),
+            memory_used: self.inner.memory.budget.used(),
+            memory_limit: self.inner.memory.budget.limit(),
+        }
+    }
+
+    /// The rows that were taken out of the results of [`Pool::call`] and [`Pool::call_arrays`]; those of a stream are in [`Batches::dead_letters`].
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.inner.letters
     }
 
     /// The copy ledger: how many bytes crossed in place, how many were copied, and why.
