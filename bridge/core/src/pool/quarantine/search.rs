@@ -102,7 +102,8 @@ impl<'a> Search<'a> {
         // In memory of the host's own: of a worker that dies next, all segments would stay for the sake of a few rows.
         let (result, suppressed) = self.inner.attempt(self.known, rows, &place, Mode::Strict).await?;
         let empty = self.empty.get_or_insert_with(|| result.slice(0, 0));
-        let result = conform(empty.schema_ref(), result)?;
+        let result =
+            conform(empty.schema_ref(), result).map_err(|error| error.with_function(&self.known.signature().name).with_batch(place.batch))?;
         self.parts.push(Part::Result(result.column(0).clone()));
         self.bad.extend(told(suppressed, piece.rows.start, piece.runs));
         Ok(())
