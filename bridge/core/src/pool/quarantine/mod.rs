@@ -51,17 +51,23 @@ impl Answered {
 }
 
 /// Why a row failed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Reason {
     code: Code,
     text: String,
+    /// With all that is known of it, for the first row of a batch: tracebacks of all would be too much.
+    whole: Option<Error>,
 }
 
 impl Reason {
-    fn new(error: &Error) -> Arc<Self> {
+    fn new(error: Error, first: bool) -> Arc<Self> {
         let message = error.message();
         let end = (0..=REASON_LIMIT.min(message.len())).rev().find(|&end| message.is_char_boundary(end)).unwrap_or(0);
-        Arc::new(Self { code: error.code(), text: message[..end].to_owned() })
+        Arc::new(Self { code: error.code(), text: message[..end].to_owned(), whole: first.then_some(error) })
+    }
+
+    fn error(&self) -> Error {
+        self.whole.clone().unwrap_or_else(|| Error::new(self.code, self.text.clone()))
     }
 }
 
@@ -77,7 +83,8 @@ struct BadRow {
 
 /// The rows that a worker says have failed, in a piece of the batch that begins at `first`.
 fn told(suppressed: Suppressed, first: usize, runs: u32) -> impl Iterator<Item = BadRow> {
-    let reasons: Vec<Arc<Reason>> = suppressed.causes.into_iter().map(RemoteError::into_error).map(|error| Reason::new(&error)).collect();
+    let causes = suppressed.causes.into_iter().map(RemoteError::into_error).enumerate();
+    let reasons: Vec<Arc<Reason>> = causes.map(|(number, cause)| Reason::new(cause, number == 0)).collect();
     suppressed.rows.into_iter().map(move |(row, cause)| BadRow { row: first + row as usize, reason: reasons[cause as usize].clone(), runs })
 }
 
@@ -118,8 +125,8 @@ impl Inner {
         known.suppressed.fetch_add(bad.len() as u64, Ordering::Relaxed);
         let row = position.rows.start + first.row as u64;
         self.tell(|| {
-            let reason = Error::new(first.reason.code, first.reason.text.clone()).with_function(&known.signature().name);
-            Event::RowsSuppressed { rows: bad.len() as u64, reason: reason.with_batch(position.batch).with_rows(row..row + 1) }
+            let reason = first.reason.error().with_function(&known.signature().name).with_batch(position.batch);
+            Event::RowsSuppressed { rows: bad.len() as u64, reason: reason.narrowed_to_rows(row..row + 1) }
         });
         if known.on_error() != OnError::DeadLetter {
             return Ok(Answered { result, parted: None });

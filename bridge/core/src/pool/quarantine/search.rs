@@ -121,7 +121,7 @@ impl<'a> Search<'a> {
         if self.known.on_error() == OnError::Null {
             self.parts.push(Part::Null);
         }
-        self.bad.push(BadRow { row: piece.rows.start, reason: Reason::new(&error), runs: piece.runs });
+        self.bad.push(BadRow { row: piece.rows.start, reason: Reason::new(error, self.bad.is_empty()), runs: piece.runs });
         Ok(())
     }
 
