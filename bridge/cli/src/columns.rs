@@ -118,7 +118,17 @@ mod tests {
 
     fn signature(kind: Kind, names: &[&str], variadic: bool) -> Signature {
         let parameters = names.iter().map(|name| Parameter { name: (*name).to_owned(), data_type: None, optional: false }).collect();
-        Signature { name: "f".to_owned(), kind, parameters, variadic, returns: None, deadline: None, retries: 0, on_error: OnError::Raise, deterministic: true }
+        Signature {
+            name: "f".to_owned(),
+            kind,
+            parameters,
+            variadic,
+            returns: None,
+            deadline: None,
+            retries: 0,
+            on_error: OnError::Raise,
+            deterministic: true,
+        }
     }
 
     fn read(choice: &Choice) -> Vec<&str> {
