@@ -127,6 +127,8 @@ codes! {
     BatchTooLarge = 5002 "BATCH_TOO_LARGE",
     /// Every worker is held, and nothing will free one.
     PoolBusy = 5003 "POOL_BUSY",
+    /// More rows failed than are suppressed.
+    TooManyFailures = 5006 "TOO_MANY_FAILURES",
 
     /// A column is not there.
     ColumnNotFound = 6001 "COLUMN_NOT_FOUND",

@@ -145,10 +145,10 @@ impl HostLink {
         self.send(&ToWorker::Define { function: number, source: function.source().clone(), import_path: function.import_path().to_vec() })
     }
 
-    /// Sends one batch to a function.
-    pub(crate) fn call(&self, call: u64, function: u32, batch: &Outgoing) -> Result<()> {
+    /// Sends one batch to a function; with `suppress` the worker may go on behind rows for which it fails.
+    pub(crate) fn call(&self, call: u64, function: u32, suppress: bool, batch: &Outgoing) -> Result<()> {
         let (schema, lease) = self.prepare(batch)?;
-        let sent = self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.clone() });
+        let sent = self.send(&ToWorker::Call { call, function, schema, lease, suppress, descriptor: batch.descriptor.clone() });
         sent.inspect_err(|_| self.released(&[lease]))
     }
 
@@ -304,12 +304,12 @@ impl HostLink {
                 self.released(&leases);
                 None
             }
-            ToHost::Result { call, result, schema, copies, busy, descriptor } => {
+            ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor } => {
                 step!("host::result");
                 let descriptor = Descriptor::decode(&descriptor);
                 let (schema, owned, lent) = self.readable(schema, descriptor.as_ref().ok())?;
                 let memory = ResultMemory { lease: Arc::new(ResultLease::new(self, result)), owned, lent };
-                Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, busy }))
+                Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, suppressed, busy }))
             }
             ToHost::Spilled { result, extent } => {
                 let bytes = self.read_spilled(extent)?;

@@ -14,6 +14,7 @@ mod launches;
 mod map;
 mod memory;
 mod places;
+mod quarantine;
 mod registry;
 mod stream;
 mod supervised;
@@ -30,8 +31,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
 pub(crate) use capsules::mode_name;
-pub use event::{Event, Stats, WorkerStats};
+pub use event::{Event, FunctionStats, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
+pub use quarantine::DeadLetters;
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
@@ -70,6 +72,7 @@ struct Inner {
     arena: Arena,
     ledger: Arc<Ledger>,
     registry: Registry,
+    letters: DeadLetters,
     places: Places,
     capsules: Capsules,
     events: broadcast::Sender<Event>,
@@ -198,7 +201,17 @@ impl Pool {
 
     /// What the workers have done and are doing.
     pub fn stats(&self) -> Stats {
-        Stats { workers: self.inner.places.stats(), memory_used: self.inner.memory.budget.used(), memory_limit: self.inner.memory.budget.limit() }
+        Stats {
+            workers: self.inner.places.stats(),
+            functions: self.inner.registry.stats(),
+            memory_used: self.inner.memory.budget.used(),
+            memory_limit: self.inner.memory.budget.limit(),
+        }
+    }
+
+    /// The rows that were taken out of the results of [`Pool::call`] and [`Pool::call_arrays`]; those of a stream are in [`Batches::dead_letters`].
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.inner.letters
     }
 
     /// The copy ledger: how many bytes crossed in place, how many were copied, and why.
