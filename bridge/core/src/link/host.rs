@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::MAX_PACKET;
 use super::keep::{Keep, within};
+use super::leases::{Lease, Leases, Outgoing};
 use super::message::{Ready, RemoteError, ToHost, ToWorker};
 use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
 use super::socket::{Packet, Socket};
@@ -48,43 +49,16 @@ struct State {
     owned: Owned,
     schemas_sent: Vec<SchemaRef>,
     schemas_received: HashMap<u32, SchemaRef>,
-    leases: HashMap<u64, Lease>,
-    next_lease: u64,
+    leases: Leases,
     releases: Vec<u64>,
     /// Segments that the worker is to forget when nothing lent lies in them any more.
     leaving: Vec<u32>,
     forgotten: Vec<u32>,
     /// It was asked to trim and has said nothing since.
     trimmed: bool,
-    strays: u64,
     /// Why the link is no use any more.
     failure: Option<Error>,
     hung_up: bool,
-}
-
-/// The right of the worker to read `extents`; `keep` holds the memory meanwhile.
-#[derive(Clone)]
-struct Lease {
-    extents: Arc<[Extent]>,
-    segments: Arc<[Arc<Segment>]>,
-    keep: Arc<Keep>,
-}
-
-impl Lease {
-    fn names(&self, segment: u32) -> bool {
-        self.extents.iter().any(|extent| extent.segment == segment)
-    }
-}
-
-/// A batch ready to be sent: its descriptor, and what must live while a worker reads it. It can be sent to one worker after another.
-#[derive(Clone)]
-pub(crate) struct Outgoing {
-    pub(crate) schema: SchemaRef,
-    pub(crate) descriptor: Vec<u8>,
-    pub(crate) extents: Arc<[Extent]>,
-    /// The segments of the extents. They may leave the pool before the batch is sent: a batch can lie in the memory of a worker that has died since.
-    pub(crate) segments: Arc<[Arc<Segment>]>,
-    pub(crate) keep: Arc<Keep>,
 }
 
 /// What the link leaves to its owner.
@@ -174,8 +148,7 @@ impl HostLink {
         for segment in batch.segments.iter() {
             state.introduce(self, segment);
         }
-        let lease = Lease { extents: batch.extents.clone(), segments: batch.segments.clone(), keep: batch.keep.clone() };
-        Ok((schema, state.lend(lease)))
+        Ok((schema, state.lend(Lease::of(batch))))
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
@@ -345,18 +318,10 @@ impl HostLink {
     }
 
     fn released(&self, leases: &[u64]) {
-        let mut ended = Vec::new();
         let mut state = self.state();
-        for lease in leases {
-            match state.leases.remove(lease) {
-                Some(lease) => ended.push(lease),
-                // Leases are never numbered twice, so a stale or doubled release can only be dropped.
-                None => state.strays += 1,
-            }
-        }
+        let ended = state.leases.end(leases);
         state.part_with_leaving();
         drop(state);
-        // Dropped out here: what they keep may be the last reader of another link's result, whose books are behind a lock like this one.
         drop(ended);
     }
 
@@ -367,12 +332,7 @@ impl HostLink {
         let schema = state.schemas_received.get(&schema).cloned().ok_or_else(|| violation("a result bears an unknown schema"))?;
         let owned = state.owned.clone();
         let foreign = descriptor.into_iter().flat_map(Descriptor::extents).filter(|extent| owned.iter().all(|own| own.id() != extent.segment));
-        let lent = foreign.filter_map(|extent| {
-            let lease = state.leases.values().find(|lease| lease.extents.iter().any(|lent| lent.contains(&extent)))?;
-            let segment = lease.segments.iter().find(|segment| segment.id() == extent.segment)?;
-            Some((extent, segment.clone(), lease.keep.clone()))
-        });
-        let lent = lent.collect();
+        let lent = foreign.filter_map(|extent| state.leases.lent(extent)).collect();
         Ok((schema, owned, lent))
     }
 
@@ -428,13 +388,12 @@ impl HostLink {
 
     /// Leases that the worker holds, and their bytes.
     pub fn leased(&self) -> (usize, u64) {
-        let state = self.state();
-        (state.leases.len(), state.leases.values().flat_map(|lease| lease.extents.iter()).map(|extent| extent.len).sum())
+        self.state().leases.totals()
     }
 
     /// Releases that named no lease of this worker: stale, doubled or made up.
     pub fn strays(&self) -> u64 {
-        self.state().strays
+        self.state().leases.strays()
     }
 }
 
@@ -455,18 +414,14 @@ impl State {
     }
 
     fn lend(&mut self, lease: Lease) -> u64 {
-        self.next_lease += 1;
         // To a worker that is gone nothing is lent: nobody would ever give it back.
-        if !self.closed {
-            self.leases.insert(self.next_lease, lease);
-        }
-        self.next_lease
+        if self.closed { self.leases.number() } else { self.leases.lend(lease) }
     }
 
     /// Takes leave of the segments that are to go and that no lease names any more: messages that name them may still lie unread in the worker.
     fn part_with_leaving(&mut self) {
         let leases = &self.leases;
-        let (stay, go): (Vec<u32>, Vec<u32>) = self.leaving.iter().partition(|&&segment| leases.values().any(|lease| lease.names(segment)));
+        let (stay, go): (Vec<u32>, Vec<u32>) = self.leaving.iter().partition(|&&segment| leases.name(segment));
         self.leaving = stay;
         go.iter().for_each(|segment| _ = self.known.remove(segment));
         self.forgotten.extend(go);
