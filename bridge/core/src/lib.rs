@@ -18,4 +18,5 @@ pub mod worker;
 pub use exchange::{CopyReport, Direction, Mode, Reason};
 pub use failure::{Code, Error, Result};
 pub use function::{Function, Kind, Language, Parameter, Signature};
+pub use link::{Holder, Lease};
 pub use pool::{Batches, BlockingBatches, Event, MapOptions, Pool, PoolBuilder, Stats, WorkerStats};

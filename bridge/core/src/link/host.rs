@@ -108,39 +108,44 @@ impl HostLink {
         let segment = block.segment().clone();
         let mut state = self.state();
         state.introduce(self, &segment);
-        let lease = Lease { extents: [extent].into(), segments: [segment].into(), keep: Arc::new(Keep::of_block(block)) };
-        let lease = state.lend(lease);
+        let lease = state.lend(|leases| leases.lend_message(extent, segment, Keep::of_block(block)));
         state.post(self, ToWorker::Spilled { lease, extent }.encode(), None);
         Ok(())
     }
 
     /// Makes a function known to the worker under a number.
     pub(crate) fn define(&self, number: u32, function: &Function) -> Result<()> {
+        self.state().leases.define(number, function.name());
         self.send(&ToWorker::Define { function: number, source: function.source().clone(), import_path: function.import_path().to_vec() })
     }
 
     /// Sends one batch to a function.
     pub(crate) fn call(&self, call: u64, function: u32, batch: &Outgoing) -> Result<()> {
-        let (schema, lease) = self.prepare(batch)?;
-        let sent = self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.clone() });
-        sent.inspect_err(|_| self.released(&[lease]))
+        self.state().leases.begin(call, function, batch.batch, false);
+        let (schema, lease) = self.prepare(call, batch).inspect_err(|_| self.state().leases.finish(call))?;
+        let sent = self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.to_vec() });
+        sent.inspect_err(|_| {
+            self.state().leases.finish(call);
+            self.released(&[lease]);
+        })
     }
 
     /// Opens a stream to a batches function; `credit` results may come before more is given.
     pub(crate) fn open(&self, call: u64, function: u32, schema: &SchemaRef, credit: u32) -> Result<()> {
         let schema = self.schema_number(schema)?;
+        self.state().leases.begin(call, function, 0, true);
         self.send(&ToWorker::Open { call, function, schema, credit })
     }
 
     /// Sends a batch into a stream.
     pub(crate) fn input(&self, call: u64, batch: &Outgoing) -> Result<()> {
-        let (_, lease) = self.prepare(batch)?;
-        let sent = self.send(&ToWorker::Input { call, lease, descriptor: batch.descriptor.clone() });
+        let (_, lease) = self.prepare(call, batch)?;
+        let sent = self.send(&ToWorker::Input { call, lease, descriptor: batch.descriptor.to_vec() });
         sent.inspect_err(|_| self.released(&[lease]))
     }
 
     /// Everything that must be known before a descriptor is: segments, schema, lease.
-    fn prepare(&self, batch: &Outgoing) -> Result<(u32, u64)> {
+    fn prepare(&self, call: u64, batch: &Outgoing) -> Result<(u32, u64)> {
         let schema = self.schema_number(&batch.schema)?;
         let mut state = self.state();
         state.quiet = false;
@@ -148,7 +153,7 @@ impl HostLink {
         for segment in batch.segments.iter() {
             state.introduce(self, segment);
         }
-        Ok((schema, state.lend(Lease::of(batch))))
+        Ok((schema, state.lend(|leases| leases.lend(call, batch))))
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
@@ -245,6 +250,7 @@ impl HostLink {
     }
 
     fn take_in(self: &Arc<Self>, message: ToHost) -> Result<Option<Incoming>> {
+        self.state().leases.hear(&message);
         Ok(match message {
             ToHost::Ready(ready) => Some(Incoming::Ready(ready)),
             ToHost::NeedSegment { len } => {
@@ -278,6 +284,9 @@ impl HostLink {
             ToHost::Result { call, result, schema, copies, busy, descriptor } => {
                 let descriptor = Descriptor::decode(&descriptor);
                 let (schema, owned, lent) = self.readable(schema, descriptor.as_ref().ok())?;
+                let own = |extent: &Extent| owned.iter().any(|segment| segment.id() == extent.segment);
+                let bytes = descriptor.iter().flat_map(Descriptor::extents).filter(own).map(|extent| extent.len).sum();
+                self.state().leases.result(call, result, bytes);
                 let memory = ResultMemory { lease: Arc::new(ResultLease::new(self, result)), owned, lent };
                 Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, busy }))
             }
@@ -350,6 +359,7 @@ impl HostLink {
             return;
         }
         let mut state = self.state();
+        state.leases.drop_result(result);
         if !state.closed {
             state.releases.push(result);
             let quiet = std::mem::take(&mut state.quiet);
@@ -386,9 +396,19 @@ impl HostLink {
         self.state().owned.iter().map(|segment| segment.len()).sum()
     }
 
-    /// Leases that the worker holds, and their bytes.
+    /// Arguments that the worker was lent, and their bytes.
     pub fn leased(&self) -> (usize, u64) {
         self.state().leases.totals()
+    }
+
+    /// What the worker was lent, and what this host reads of its results, for the worker of this place and process.
+    pub(crate) fn leases(&self, worker: usize, process: Option<u32>) -> Vec<(u64, Lease)> {
+        self.state().leases.list(worker, process)
+    }
+
+    /// What of the worker's arguments lies at a place in the segment with this inode, in words.
+    pub(crate) fn written_to(&self, inode: u64, offset: u64) -> Option<String> {
+        self.state().leases.written_to(inode, offset)
     }
 
     /// Releases that named no lease of this worker: stale, doubled or made up.
@@ -413,9 +433,9 @@ impl State {
         self.post(link, message, Some(segment.clone()));
     }
 
-    fn lend(&mut self, lease: Lease) -> u64 {
+    fn lend(&mut self, lend: impl FnOnce(&mut Leases) -> u64) -> u64 {
         // To a worker that is gone nothing is lent: nobody would ever give it back.
-        if self.closed { self.leases.number() } else { self.leases.lend(lease) }
+        if self.closed { self.leases.number() } else { lend(&mut self.leases) }
     }
 
     /// Takes leave of the segments that are to go and that no lease names any more: messages that name them may still lie unread in the worker.

@@ -15,6 +15,7 @@ mod worker;
 pub use host::{HostLink, Incoming};
 pub(crate) use keep::{Keep, within};
 pub(crate) use leases::Outgoing;
+pub use leases::{Holder, Lease};
 pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
 pub use result::RawResult;
 pub use socket::{Packet, Socket};

@@ -9,6 +9,7 @@ mod builder;
 mod call;
 mod event;
 mod launches;
+mod leases;
 mod map;
 mod memory;
 mod places;
@@ -33,6 +34,7 @@ pub use map::{Batches, BlockingBatches, MapOptions};
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
+use crate::link::Lease;
 use crate::memory::{Arena, Block};
 use builder::Options;
 use launches::Crew;
@@ -194,6 +196,20 @@ impl Pool {
     /// What the workers have done and are doing.
     pub fn stats(&self) -> Stats {
         Stats { workers: self.inner.places.stats(), memory_used: self.inner.memory.budget.used(), memory_limit: self.inner.memory.budget.limit() }
+    }
+
+    /// Every batch that is in shared memory for somebody: arguments that workers were lent, and results that this process has. Those that a function
+    /// has answered and not let go of say so; they are what fills a pool whose functions keep their arguments.
+    ///
+    /// ```no_run
+    /// # let pool = transom::Pool::builder().build()?;
+    /// for lease in pool.leases().iter().filter(|lease| lease.answered) {
+    ///     println!("{} bytes of batch {} of `{}`, for {:?}", lease.bytes, lease.batch, lease.function, lease.age);
+    /// }
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn leases(&self) -> Vec<Lease> {
+        self.inner.leases().into_iter().map(|(_, lease)| lease).collect()
     }
 
     /// The copy ledger: how many bytes crossed in place, how many were copied, and why.

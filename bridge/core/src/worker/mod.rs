@@ -1,5 +1,6 @@
 //! Worker processes: starting them, watching over them from the host, and serving in them.
 
+mod address;
 mod exit;
 mod life;
 mod output;
@@ -8,6 +9,7 @@ mod serve;
 mod supervise;
 mod watched;
 
+pub use address::write_addresses;
 pub use exit::{Ending, decode};
 pub use process::{Launch, Process, Started};
 pub use serve::{Input, Results, Runtime, serve};
