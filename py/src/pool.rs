@@ -250,6 +250,26 @@ impl Pool {
         Ok(found)
     }
 
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pool = self.pool(py)?;
+        let found = PyList::empty(py);
+        for lease in py.detach(|| pool.leases()) {
+            let entry = PyDict::new(py);
+            entry.set_item("holder", lease.holder.name())?;
+            entry.set_item("worker", lease.worker)?;
+            entry.set_item("pid", lease.process)?;
+            entry.set_item("function", lease.function)?;
+            entry.set_item("batch", lease.batch)?;
+            entry.set_item("call", lease.call)?;
+            entry.set_item("bytes", lease.bytes)?;
+            entry.set_item("age_seconds", lease.age.as_secs_f64())?;
+            entry.set_item("answered", lease.answered)?;
+            entry.set_item("kept_by", lease.kept_by)?;
+            found.append(entry)?;
+        }
+        Ok(found)
+    }
+
     fn copies<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let report = self.pool(py)?.copies();
         let reasons = PyDict::new(py);

@@ -161,6 +161,16 @@ class Pool:
         """
         return self._last[0] if self._last else self._native.stats()
 
+    def leases(self) -> list[dict[str, Any]]:
+        """Every batch that is in shared memory for somebody, as a dict.
+
+        ``holder`` says who has to let go of it: "worker" for an argument, "host" for a result. ``worker`` and ``pid`` say which worker has the
+        argument or gave the result; ``function``, ``batch`` and ``call`` what it belongs to; ``bytes`` and ``age_seconds`` how much, and since
+        when. ``answered`` is true where the function has answered and holds its argument all the same. ``kept_by`` says what keeps such an
+        argument, such as "global `cache` in udfs.py", in a pool with ``trace_leases``.
+        """
+        return self._native.leases()
+
     def copies(self) -> dict[str, Any]:
         """The copy ledger: ``bytes_shared``, ``bytes_copied`` and ``reasons``, in all and apart for ``inputs`` and ``results``.
 

@@ -112,14 +112,14 @@ impl Inner {
     }
 
     /// Describes a batch for workers; what is not in shared memory is copied there.
-    pub(super) fn outgoing(&self, batch: &RecordBatch) -> Result<Outgoing> {
+    pub(super) fn outgoing(&self, batch: &RecordBatch, number: u64) -> Result<Outgoing> {
         let export = exchange::export(batch, self, &self.ledger, Direction::Input)?;
         let mut descriptor = Vec::new();
         export.descriptor.encode(&mut descriptor);
         let segments = self.segments_of(&export)?;
         let extents = export.extents.clone().into();
         let keep = Arc::new(Keep::of_export(batch, self, export.blocks, &export.extents));
-        Ok(Outgoing { schema: batch.schema(), descriptor, extents, segments, keep })
+        Ok(Outgoing { batch: number, schema: batch.schema(), descriptor: descriptor.into(), extents, segments, keep })
     }
 
     /// The segments that an export names, each once. They are there: the batch that is exported holds what it lies in.
@@ -153,7 +153,7 @@ impl Inner {
         let rows = arguments.num_rows();
         let signature = known.signature();
         let placed = |error: Error| error.with_function(&signature.name).with_batch(position.batch).with_rows(position.rows.clone());
-        let mut raw = self.answer(known, arguments).await.map_err(|failed| match failed {
+        let mut raw = self.answer(known, arguments, position.batch).await.map_err(|failed| match failed {
             Failed::Here(error) => placed(error),
             Failed::There(remote) => {
                 // A worker may say any number.
@@ -176,15 +176,14 @@ impl Inner {
         Ok((taken().map_err(placed)?, suppressed))
     }
 
-    async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch) -> Result<RawResult, Failed> {
+    async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch, number: u64) -> Result<RawResult, Failed> {
         self.usable()?;
         let deadline = known.deadline(self.options.deadline);
         let mut retries = known.retries();
-        let mut outgoing = None;
-        let mut shortage = Shortage::default();
+        let mut posting = Posting { arguments, number, outgoing: None, shortage: Shortage::default() };
         loop {
             let call = self.call_number();
-            let send = || self.send(known, call, &arguments, &mut outgoing, &mut shortage, deadline);
+            let send = || self.send(known, call, &mut posting, deadline);
             let (worker, answer) = self.when_possible(known.language(), send).await?;
             let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
             let answer = answer.await;
@@ -209,18 +208,16 @@ impl Inner {
         &self,
         known: &Known,
         call: u64,
-        arguments: &RecordBatch,
-        outgoing: &mut Option<Outgoing>,
-        shortage: &mut Shortage,
+        posting: &mut Posting,
         deadline: Option<Duration>,
     ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
         let Some(room) = self.places.take_room(known.language())? else { return Ok(None) };
         step!("host::room");
-        let batch = match outgoing {
+        let batch = match &mut posting.outgoing {
             Some(batch) => batch,
-            None => match self.outgoing(arguments) {
-                Ok(batch) => outgoing.insert(batch),
-                Err(error) => return shortage.judge(self, error).map(|()| None),
+            None => match self.outgoing(&posting.arguments, posting.number) {
+                Ok(batch) => posting.outgoing.insert(batch),
+                Err(error) => return posting.shortage.judge(self, error).map(|()| None),
             },
         };
         step!("host::exported");
@@ -269,6 +266,14 @@ pub(super) fn conform(declared: &SchemaRef, batch: RecordBatch) -> Result<Record
     arguments::assemble(declared.clone(), batch.columns().to_vec(), rows)
 }
 
+/// A batch of arguments that is to be sent, perhaps more than once.
+struct Posting {
+    arguments: RecordBatch,
+    number: u64,
+    outgoing: Option<Outgoing>,
+    shortage: Shortage,
+}
+
 /// Since when somebody waits for shared memory.
 #[derive(Default)]
 pub(super) struct Shortage {
@@ -284,7 +289,7 @@ impl Shortage {
         match self.since {
             // Once for each wait: workers that trim must ask for new segments soon.
             None => inner.memory.trim(),
-            Some(since) if since.elapsed() > MEMORY_WAIT => return Err(error.with_hint(inner.memory.holders())),
+            Some(since) if since.elapsed() > inner.patience(MEMORY_WAIT) => return Err(inner.explained(error)),
             Some(_) => {}
         }
         self.since.get_or_insert_with(Instant::now);

@@ -11,6 +11,7 @@ mod call;
 mod capsules;
 mod event;
 mod launches;
+mod leases;
 mod map;
 mod memory;
 mod places;
@@ -38,6 +39,7 @@ pub use quarantine::DeadLetters;
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
+use crate::link::Lease;
 use crate::memory::{Arena, Block};
 use builder::Options;
 use capsules::Capsules;
@@ -212,6 +214,20 @@ impl Pool {
     /// The rows that were taken out of the results of [`Pool::call`] and [`Pool::call_arrays`]; those of a stream are in [`Batches::dead_letters`].
     pub fn dead_letters(&self) -> &DeadLetters {
         &self.inner.letters
+    }
+
+    /// Every batch that is in shared memory for somebody: arguments that workers were lent, and results that this process has. Those that a function
+    /// has answered and not let go of say so; they are what fills a pool whose functions keep their arguments.
+    ///
+    /// ```no_run
+    /// # let pool = transom::Pool::builder().build()?;
+    /// for lease in pool.leases().iter().filter(|lease| lease.answered) {
+    ///     println!("{} bytes of batch {} of `{}`, for {:?}", lease.bytes, lease.batch, lease.function, lease.age);
+    /// }
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn leases(&self) -> Vec<Lease> {
+        self.inner.leases().into_iter().map(|(_, lease)| lease).collect()
     }
 
     /// The copy ledger: how many bytes crossed in place, how many were copied, and why.

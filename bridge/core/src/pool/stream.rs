@@ -208,7 +208,7 @@ impl Flow {
     /// Sends the batch that waits, if there is shared memory for it now.
     fn send_pending(&mut self) -> Result<()> {
         let Some(batch) = &self.pending else { return Ok(()) };
-        let outgoing = match self.inner.outgoing(batch) {
+        let outgoing = match self.inner.outgoing(batch, self.sent) {
             Ok(outgoing) => outgoing,
             Err(error) => return self.shortage.judge(&self.inner, error).map_err(|error| self.located(error)),
         };
