@@ -15,6 +15,7 @@ use transom::{Code, Direction, Error, Kind, MapOptions, Mode, Signature};
 use crate::batches::{Batches, PySource, ReaderSource};
 use crate::capsule::{self, SchemaCache, StreamReader};
 use crate::errors::{self, OrRaise};
+use crate::signature;
 use crate::wait::wait;
 
 /// A function as the core knows it.
@@ -52,14 +53,13 @@ impl Function {
         Ok(Self { function, results: SchemaCache::default() })
     }
 
-    /// The same function with its deadline in seconds and its retries.
-    fn with_policies(&self, deadline: Option<f64>, retries: u32) -> Self {
+    /// The same function with its deadline in seconds, its retries, and what becomes of rows for which it fails.
+    fn with_policies(&self, deadline: Option<f64>, retries: u32, on_error: Option<&str>) -> PyResult<Self> {
         let function = self.function.clone().with_retries(retries);
-        let function = match deadline {
-            Some(seconds) => function.with_deadline(Duration::from_secs_f64(seconds)),
-            None => function,
-        };
-        Self { function, results: SchemaCache::default() }
+        let function = deadline.into_iter().fold(function, |function, seconds| function.with_deadline(Duration::from_secs_f64(seconds)));
+        let on_error = on_error.map(signature::policy).transpose()?;
+        let function = on_error.into_iter().fold(function, transom::Function::with_on_error);
+        Ok(Self { function, results: SchemaCache::default() })
     }
 }
 
@@ -212,6 +212,12 @@ impl Pool {
         capsule::batch_to_py(py, &shared, &capsule::schema_to_py(py, shared.schema_ref())?)
     }
 
+    /// Takes the dead letters of calls, as record batches.
+    fn dead_letters<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let taken = self.pool(py)?.dead_letters().take().or_raise(py)?;
+        taken.iter().map(|batch| capsule::batch_to_py(py, batch, &capsule::schema_to_py(py, batch.schema_ref())?)).collect()
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.pool(py)?.stats();
         let workers = PyList::empty(py);
@@ -230,8 +236,37 @@ impl Pool {
         }
         let found = PyDict::new(py);
         found.set_item("workers", workers)?;
+        let functions = PyList::empty(py);
+        for function in stats.functions {
+            let entry = PyDict::new(py);
+            entry.set_item("name", function.function)?;
+            entry.set_item("suppressed", function.suppressed)?;
+            entry.set_item("attempts", function.attempts)?;
+            functions.append(entry)?;
+        }
+        found.set_item("functions", functions)?;
         found.set_item("memory_used", stats.memory_used)?;
         found.set_item("memory_limit", stats.memory_limit)?;
+        Ok(found)
+    }
+
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pool = self.pool(py)?;
+        let found = PyList::empty(py);
+        for lease in py.detach(|| pool.leases()) {
+            let entry = PyDict::new(py);
+            entry.set_item("holder", lease.holder.name())?;
+            entry.set_item("worker", lease.worker)?;
+            entry.set_item("pid", lease.process)?;
+            entry.set_item("function", lease.function)?;
+            entry.set_item("batch", lease.batch)?;
+            entry.set_item("call", lease.call)?;
+            entry.set_item("bytes", lease.bytes)?;
+            entry.set_item("age_seconds", lease.age.as_secs_f64())?;
+            entry.set_item("answered", lease.answered)?;
+            entry.set_item("kept_by", lease.kept_by)?;
+            found.append(entry)?;
+        }
         Ok(found)
     }
 

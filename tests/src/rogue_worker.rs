@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema};
 use transom::exchange::{Descriptor, encode_schema};
-use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, ToHost, ToWorker};
+use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, Suppressed, ToHost, ToWorker};
 use transom::memory::{Arena, Extent, Role, Segment, Source};
-use transom::{Code, Error, Kind, Parameter, Reason, Signature, function};
+use transom::{Code, Error, Kind, OnError, Parameter, Reason, Signature, function};
 
 /// The number of a segment that no pool comes to.
 const NOWHERE: Extent = Extent { segment: 4_000_000_000, offset: 0, len: 8 };
@@ -258,11 +258,24 @@ impl Rogue {
                 let copied = vec![(Reason::StrictMode, u64::MAX), (Reason::Rewritten, u64::MAX)];
                 self.send(self.schema_of(1, name));
                 let (copies, busy) = (Copies { shared: u64::MAX, copied }, Duration::from_nanos(u64::MAX));
-                return self.send(ToHost::Result { call: number, result: 1, schema: 1, copies, busy, descriptor: wire(rows, &[lent]) });
+                let suppressed = Suppressed::default();
+                return self.send(ToHost::Result { call: number, result: 1, schema: 1, copies, busy, suppressed, descriptor: wire(rows, &[lent]) });
             }
+            "suppresses_unasked" | "suppresses_what_has_a_value" => return self.suppress(call, &[(1, 0)]),
+            "suppresses_a_row_far_away" => return self.suppress(call, &[(u64::MAX, 0)]),
+            "suppresses_a_row_twice" => return self.suppress(call, &[(1, 0), (1, 0)]),
+            "suppresses_for_no_reason" => return self.suppress(call, &[(1, 1)]),
             _ => {}
         }
         self.announce_and_give(number, name, rows, &[lent]);
+    }
+
+    /// Says that rows have failed, and gives values for all.
+    fn suppress(&self, call: &Call<'_>, failed: &[(u64, u32)]) {
+        let suppressed = Suppressed { causes: vec![RemoteError::new(Code::FunctionRaised, "no")], rows: failed.to_vec() };
+        self.send(self.schema_of(1, call.name));
+        let (copies, busy, descriptor) = (Copies::default(), Duration::ZERO, wire(call.rows, &[call.lent]));
+        self.send(ToHost::Result { call: call.number, result: 1, schema: 1, copies, busy, suppressed, descriptor });
     }
 
     fn flood(&self, name: &str) -> ! {
@@ -334,21 +347,29 @@ impl Rogue {
     }
 
     fn give(&self, call: u64, schema: u32, rows: u64, columns: &[Extent]) {
-        let descriptor = wire(rows, columns);
-        self.send(ToHost::Result { call, result: 1, schema, copies: Copies::default(), busy: Duration::ZERO, descriptor });
+        let (copies, busy, suppressed) = (Copies::default(), Duration::ZERO, Suppressed::default());
+        self.send(ToHost::Result { call, result: 1, schema, copies, busy, suppressed, descriptor: wire(rows, columns) });
     }
 }
 
 fn signature(name: &str) -> Signature {
     let streams = name.starts_with("stream");
+    let suppresses = name.starts_with("suppresses_") && name != "suppresses_unasked";
     Signature {
         name: name.to_owned(),
-        kind: if streams { Kind::Batches } else { Kind::Scalar },
+        kind: match name {
+            _ if streams => Kind::Batches,
+            _ if suppresses => Kind::Row,
+            _ => Kind::Scalar,
+        },
         parameters: if streams { vec![] } else { vec![Parameter { name: "x".to_owned(), data_type: None, optional: false }] },
         variadic: false,
         returns: None,
         deadline: None,
         retries: 0,
+        on_error: if suppresses { OnError::Null } else { OnError::Raise },
+        // So that a lie is told at once.
+        deterministic: false,
     }
 }
 

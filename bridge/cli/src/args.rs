@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::failed::Policy;
 use crate::input::Format;
 use crate::output;
 
@@ -64,6 +65,14 @@ pub(crate) struct Run {
     /// What the output is to be, where its name does not tell
     #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
     pub(crate) output_format: Option<output::Format>,
+
+    /// What becomes of rows for which the function fails [default: as the function's definition says]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub(crate) on_error: Option<Policy>,
+
+    /// Where rows go for which the function fails, with the reason, instead of into the result: a file as for --output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dead_letters: Option<String>,
 
     /// Worker processes [default: one for each core]
     #[arg(long, short, value_name = "N")]

@@ -3,6 +3,7 @@
 mod args;
 mod columns;
 mod doctor;
+mod failed;
 mod input;
 mod interpreter;
 mod interrupt;

@@ -144,12 +144,32 @@ class Pool:
             )
         return self._native.share(given)
 
+    def dead_letters(self) -> list[pa.Table]:
+        """Takes the rows that were taken out of results of `call`, one table for each function and types of its arguments.
+
+        Only functions with ``on_error="dead_letter"`` have any. Those of `map` are taken by ``dead_letters()`` of its results. A table has the
+        columns that the function was given, and behind them ``transom_function``, ``transom_batch``, ``transom_row`` (the row of the
+        stream, from 0), ``transom_code``, ``transom_error`` and ``transom_attempts``.
+        """
+        return [pa.Table.from_batches([batch]) for batch in self._native.dead_letters()]
+
     def stats(self) -> dict[str, Any]:
-        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``language``, ``state``, ``batches``, ``rows``, ``restarts`` and more.
+        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``language``, ``state``, ``batches``, ``rows``, ``restarts`` and more;
+        ``functions`` says for each function by ``name`` how many rows were ``suppressed`` and how many ``attempts`` it took to find them.
 
         After the pool's end it is what it was before.
         """
         return self._last[0] if self._last else self._native.stats()
+
+    def leases(self) -> list[dict[str, Any]]:
+        """Every batch that is in shared memory for somebody, as a dict.
+
+        ``holder`` says who has to let go of it: "worker" for an argument, "host" for a result. ``worker`` and ``pid`` say which worker has the
+        argument or gave the result; ``function``, ``batch`` and ``call`` what it belongs to; ``bytes`` and ``age_seconds`` how much, and since
+        when. ``answered`` is true where the function has answered and holds its argument all the same. ``kept_by`` says what keeps such an
+        argument, such as "global `cache` in udfs.py", in a pool with ``trace_leases``.
+        """
+        return self._native.leases()
 
     def copies(self) -> dict[str, Any]:
         """The copy ledger: ``bytes_shared``, ``bytes_copied`` and ``reasons``, in all and apart for ``inputs`` and ``results``.
@@ -190,7 +210,7 @@ class Pool:
             function = _native.Function.python(place, _ship.import_path())
         else:
             function = _native.Function.pickled(udf.name, _ship.dumps(udf), _ship.import_path())
-        return function.with_policies(udf.deadline, udf.retries)
+        return function.with_policies(udf.deadline, udf.retries, udf.on_error)
 
 
 @atexit.register

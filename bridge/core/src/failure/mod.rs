@@ -148,6 +148,16 @@ impl Error {
         self.change(|inner| inner.capsule = Some(Saved::Not(reason.into())))
     }
 
+    /// Replaces the sentence, where more is known than who failed could know; the place stays.
+    pub(crate) fn with_message(self, message: impl Into<String>) -> Self {
+        self.change(|inner| inner.message = message.into())
+    }
+
+    /// Replaces the code, for the same reason.
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        self.change(|inner| inner.code = code)
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         self.inner.code

@@ -120,6 +120,11 @@ impl Segment {
         self.id
     }
 
+    /// The number of its file in the kernel, by which other processes' mappings of it can be told; `None` where the kernel does not say.
+    pub fn inode(&self) -> Option<u64> {
+        rustix::fs::fstat(&self.file).ok().map(|status| status.st_ino)
+    }
+
     /// Who may write it.
     pub fn role(&self) -> Role {
         self.role

@@ -17,7 +17,7 @@ use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
 use super::registry::Registry;
-use super::{Inner, Pool};
+use super::{DeadLetters, Inner, Pool};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
@@ -223,6 +223,7 @@ impl PoolBuilder {
             memory,
             ledger: Arc::default(),
             registry: Registry::default(),
+            letters: DeadLetters::default(),
             places: Places::new(options.window),
             capsules: Capsules::new(&options.capsules)?,
             events: broadcast::Sender::new(1024),

@@ -177,7 +177,7 @@ impl Place {
     fn call(&mut self, link: &HostLink, known: &Known, call: u64, batch: &Outgoing, deadline: Option<Duration>) -> Result<oneshot::Receiver<Answer>> {
         self.introduce(link, known)?;
         step!("host::post");
-        link.call(call, known.number, batch)?;
+        link.call(call, known.number, known.suppresses(), batch)?;
         let (answer, receiver) = oneshot::channel();
         self.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None });
         if deadline.is_some() {

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::arguments::Selection;
-use super::call::{Position, Shortage, conform};
+use super::call::{Position, Shortage, conform, declared};
 use super::places::{News, Opened};
 use super::registry::Known;
 use super::{Inner, closed};
@@ -208,7 +208,7 @@ impl Flow {
     /// Sends the batch that waits, if there is shared memory for it now.
     fn send_pending(&mut self) -> Result<()> {
         let Some(batch) = &self.pending else { return Ok(()) };
-        let outgoing = match self.inner.outgoing(batch) {
+        let outgoing = match self.inner.outgoing(batch, self.sent) {
             Ok(outgoing) => outgoing,
             Err(error) => return self.shortage.judge(&self.inner, error).map_err(|error| self.located(error)),
         };
@@ -236,7 +236,8 @@ impl Flow {
     }
 
     fn take(&mut self, raw: RawResult) -> Result<RecordBatch> {
-        let batch = self.inner.import(&self.known.signature(), raw, None).map_err(|error| self.located(error))?;
+        let batch = raw.import(self.inner.options.mode).and_then(|batch| declared(&self.known.signature(), batch));
+        let batch = batch.map_err(|error| self.located(error))?;
         let schema = self.schema.get_or_init(|| batch.schema());
         let batch = conform(schema, batch).map_err(|error| self.located(error))?;
         let session = self.session.as_ref().ok_or_else(closed)?;
