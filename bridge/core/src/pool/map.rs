@@ -131,7 +131,7 @@ impl Task {
         let result = self.inner.call(&self.known, arguments, position.clone()).await?;
         let result = if self.append { append(&input, &result)? } else { result };
         let schema = self.schema.get_or_init(|| result.schema());
-        conform(schema, result).map_err(|error| error.with_function(&self.known.signature().name).with_batch(position.batch).with_rows(position.rows))
+        conform(schema, result).map_err(|error| position.place(error, &self.known.signature().name))
     }
 }
 
@@ -163,6 +163,18 @@ struct Mapping {
 
 impl Mapping {
     fn begin(&mut self, batch: RecordBatch) -> Result<()> {
+        let rows = batch.num_rows() as u64;
+        let position = Position { batch: self.started, rows: self.rows..self.rows + rows };
+        let arguments = self.arguments(&batch).map_err(|error| position.place(error, &self.task.known.signature().name))?;
+        let (task, number) = (self.task.clone(), self.started);
+        self.running.push(Box::pin(async move { (number, task.run(batch, arguments, position).await) }));
+        self.started += 1;
+        self.rows += rows;
+        Ok(())
+    }
+
+    /// What the function is given of a batch of the source.
+    fn arguments(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         if !self.selection.as_ref().is_some_and(|selection| selection.fits(batch.schema_ref())) {
             if self.selection.is_some() {
                 let message = format!("batch {} of the source has another schema than those before it", self.started);
@@ -171,14 +183,7 @@ impl Mapping {
             let selection = Selection::new(&self.task.known.signature(), batch.schema_ref(), self.names.as_deref())?;
             self.selection = Some(selection);
         }
-        let arguments = self.selection.as_ref().expect("it was just made").of(&batch)?;
-        let rows = batch.num_rows() as u64;
-        let position = Position { batch: self.started, rows: self.rows..self.rows + rows };
-        let (task, number) = (self.task.clone(), self.started);
-        self.running.push(Box::pin(async move { (number, task.run(batch, arguments, position).await) }));
-        self.started += 1;
-        self.rows += rows;
-        Ok(())
+        self.selection.as_ref().expect("it was just made").of(batch)
     }
 
     /// A result whose turn it is.
@@ -203,7 +208,8 @@ impl Stream for Mapping {
                         if let Err(error) = batch.and_then(|batch| this.begin(batch)) {
                             // A source that failed is at its end; what is under way still comes, and the error in its turn.
                             this.ended = true;
-                            this.ready.push_back((this.started, Err(error.with_function(&this.task.known.signature().name))));
+                            let error = error.with_function(&this.task.known.signature().name).with_batch(this.started);
+                            this.ready.push_back((this.started, Err(error)));
                             this.started += 1;
                         }
                     }

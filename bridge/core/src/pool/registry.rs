@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::Inner;
 use super::places::{Answer, Defined};
-use crate::failure::Result;
+use crate::failure::{Error, Result};
 use crate::function::{Function, Language, Signature};
 
 /// A function that was asked for, and its signature once a worker has loaded it.
@@ -61,9 +61,13 @@ impl Registry {
 impl Inner {
     /// The function with its signature; loads it in a worker the first time. A failure is not remembered: the user may mend the file and call again.
     pub(super) async fn known(&self, function: &Function) -> Result<Arc<Known>> {
-        let known = self.registry.entry(function);
-        known.signature.get_or_try_init(|| self.describe(&known)).await?;
-        Ok(known)
+        let described = async {
+            self.usable()?;
+            let known = self.registry.entry(function);
+            known.signature.get_or_try_init(|| self.describe(&known)).await?;
+            Ok(known)
+        };
+        described.await.map_err(|error: Error| error.with_function(function.name()))
     }
 
     async fn describe(&self, known: &Arc<Known>) -> Result<Arc<Signature>> {
@@ -73,8 +77,8 @@ impl Inner {
             let outcome = answer.await;
             match outcome {
                 Ok(Defined::Signature(signature)) => return Ok(Arc::new(signature)),
-                Ok(Defined::Failed(error)) => return Err(error.into_error().with_function(known.function.name())),
-                Ok(Defined::Lost(Answer::Died(error))) => return Err(error.with_function(known.function.name())),
+                Ok(Defined::Failed(error)) => return Err(error.into_error()),
+                Ok(Defined::Lost(Answer::Died(error))) => return Err(error),
                 Ok(Defined::Lost(_)) => {}
                 Err(_) => return Err(super::closed()),
             }

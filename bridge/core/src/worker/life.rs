@@ -224,7 +224,8 @@ impl<'a, O: Owner> Life<'a, O> {
             Some(_) => {}
             None if !self.ready => {
                 if self.shared.born + START_LIMIT <= now {
-                    self.end_for(Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", START_LIMIT.as_secs())));
+                    let error = Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", START_LIMIT.as_secs()));
+                    self.end_for(error.with_hint("start its program by hand, `PYTHON -c \"import pyarrow, transom\"`, and see what it waits for"));
                 }
             }
             None => {
