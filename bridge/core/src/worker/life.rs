@@ -225,7 +225,8 @@ impl<'a, O: Owner> Life<'a, O> {
             None if !self.ready => {
                 let limit = self.place.launch.start_limit;
                 if self.shared.born.elapsed() >= limit {
-                    self.end_for(Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", limit.as_secs_f64())));
+                    let error = Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", limit.as_secs_f64()));
+                    self.end_for(error.with_hint("start its program by hand, `PYTHON -c \"import pyarrow, transom\"`, and see what it waits for"));
                 }
             }
             None => {
