@@ -1,5 +1,7 @@
 //! Shared by the tests: batches, moments, and the check that nothing was left behind.
 
+pub mod garble;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema};
+use support::garble::Garbler;
 use transom::exchange::{Descriptor, encode_schema};
 use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, ToHost, ToWorker};
 use transom::memory::{Arena, Extent, Role, Segment, Source};
@@ -224,6 +225,7 @@ impl Rogue {
                 // Far from the argument, which this worker may name.
                 self.announce_and_give(number, name, rows, &[Extent { segment, offset: 1 << 20, len: lent.len }]);
             }
+            _ if name.starts_with("garble_") => self.garble(call),
             _ if name.starts_with("flood_") => {
                 // While a segment is on its way, the host takes it for the answer to every wish.
                 self.own_segment();
@@ -263,6 +265,45 @@ impl Rogue {
             _ => {}
         }
         self.announce_and_give(number, name, rows, &[lent]);
+    }
+
+    /// Talks nonsense, and then answers: whatever was not noticed must not have changed anything.
+    fn garble(&mut self, call: &Call<'_>) {
+        let &Call { number, name, lease, rows, lent } = call;
+        let own = self.own_segment().id();
+        let seed = name.rsplit('_').next().and_then(|seed| seed.parse().ok()).expect("garble_SEED");
+        let honest = self.what_it_may_say(number, lease, rows, lent, own);
+        let mut garbler = Garbler::new(seed);
+        for _ in 0..garbler.below(30) {
+            if !garbler.message(&honest).send(&self.socket) {
+                std::process::exit(0);
+            }
+        }
+        self.announce_and_give(number, name, rows, &[lent]);
+    }
+
+    /// All kinds of messages, about this call and what belongs to it.
+    fn what_it_may_say(&self, call: u64, lease: u64, rows: u64, lent: Extent, segment: u32) -> Vec<Vec<u8>> {
+        let error = RemoteError { row: Some(1), hint: Some("do".to_owned()), ..RemoteError::new(Code::FunctionRaised, "no") };
+        let mine = Extent { segment, offset: 0, len: lent.len };
+        let result = |descriptor| ToHost::Result { call, result: 2, schema: 1, copies: Copies::default(), busy: Duration::ZERO, descriptor };
+        let messages = [
+            self.schema_of(1, "x"),
+            result(wire(rows, &[lent])),
+            result(wire(rows, &[mine])),
+            ToHost::Failed { call, error: error.clone() },
+            ToHost::Next { call },
+            ToHost::Done { call },
+            ToHost::Release { leases: vec![lease] },
+            ToHost::Release { leases: vec![lease + 1, 0, u64::MAX] },
+            ToHost::NeedSegment { len: 64 },
+            ToHost::Mapped { segment },
+            ToHost::Discard { segment },
+            ToHost::Spilled { result: 3, extent: mine },
+            ToHost::Defined { function: 0, outcome: Err(error) },
+            ToHost::Defined { function: 0, outcome: Ok(signature("x")) },
+        ];
+        messages.iter().map(|message| message.encode().expect("lies are well-formed")).collect()
     }
 
     fn flood(&self, name: &str) -> ! {
