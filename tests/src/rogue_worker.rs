@@ -1,6 +1,8 @@
 //! A worker that lies, for tests: the name of each function says how. A pool starts it like an interpreter, with the link's descriptor as the last
 //! argument.
 
+mod attacks;
+
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ fn main() {
         names: HashMap::new(),
         streams: HashMap::new(),
         inputs: Vec::new(),
+        input: None,
         arena: Arena::new(NoMore),
         own: Vec::new(),
     };
@@ -43,6 +46,8 @@ struct Rogue {
     streams: HashMap<u64, String>,
     /// The segments of the host that this worker was sent.
     inputs: Vec<u32>,
+    /// The descriptor of the last of them.
+    input: Option<OwnedFd>,
     arena: Arena,
     own: Vec<Arc<Segment>>,
 }
@@ -77,7 +82,10 @@ impl Rogue {
         let message = ToWorker::decode(&bytes).expect("the host sends whole messages");
         if let ToWorker::Segment { id, role, len } = message {
             match role {
-                Role::Input => self.inputs.push(id),
+                Role::Input => {
+                    self.inputs.push(id);
+                    self.input = descriptor;
+                }
                 Role::Output => self.adopt(id, len as usize, descriptor.expect("a segment comes with its descriptor")),
             }
         }
@@ -225,6 +233,7 @@ impl Rogue {
                 // Far from the argument, which this worker may name.
                 self.announce_and_give(number, name, rows, &[Extent { segment, offset: 1 << 20, len: lent.len }]);
             }
+            _ if name.starts_with("attacks_") => self.attack(call),
             _ if name.starts_with("garble_") => self.garble(call),
             _ if name.starts_with("flood_") => {
                 // While a segment is on its way, the host takes it for the answer to every wish.
