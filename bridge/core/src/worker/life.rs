@@ -170,7 +170,9 @@ impl<'a, O: Owner> Life<'a, O> {
         let timer = self.next_time();
         let mut closed = self.place.closing.clone();
         let wants_room = self.link().wants_room();
-        let (more, deaf) = (self.more, self.deaf);
+        // Behind a breach nothing is believed any more.
+        let deaf = self.deaf || self.breach.is_some();
+        let more = self.more && !deaf;
         let link = &self.link;
         tokio::select! {
             () = tokio::task::yield_now(), if more => Turn::Messages,
@@ -362,8 +364,8 @@ impl<'a, O: Owner> Life<'a, O> {
     fn died(&mut self) -> Option<End> {
         // Before it is reaped, while the group's number cannot mean another group; and so that nothing of it goes on sending.
         self.shared.process.kill_group();
-        // What was sent before the end counts.
-        for _ in 0..LAST_MESSAGES {
+        // What was sent before the end counts, but nothing behind a breach.
+        for _ in 0..if self.breach.is_none() { LAST_MESSAGES } else { 0 } {
             match self.link().receive().and_then(|incoming| incoming.map(|incoming| self.take_in(incoming)).transpose()) {
                 Ok(Some(())) => {}
                 Ok(None) => break,
