@@ -170,7 +170,9 @@ impl<'a, O: Owner> Life<'a, O> {
         let timer = self.next_time();
         let mut closed = self.place.closing.clone();
         let wants_room = self.link().wants_room();
-        let (more, deaf) = (self.more, self.deaf);
+        // Behind a breach nothing is believed any more.
+        let deaf = self.deaf || self.breach.is_some();
+        let more = self.more && !deaf;
         let link = &self.link;
         tokio::select! {
             () = tokio::task::yield_now(), if more => Turn::Messages,
