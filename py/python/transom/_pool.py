@@ -109,7 +109,10 @@ class Pool:
         Gives a ``pyarrow.Array`` for scalar and row functions, a ``pyarrow.RecordBatch`` for batches functions.
         """
         function = self._function(f, sys._getframe(1))
-        given = _sources.arguments(values)
+        try:
+            given = _sources.arguments(values)
+        except TransomError as error:
+            raise error._in(function.name) from error.__cause__
         if isinstance(given, list):
             return self._native.call_arrays(function, given)
         return self._native.call(function, given)
@@ -129,7 +132,10 @@ class Pool:
         """
         function = self._function(f, sys._getframe(1))
         names = [columns] if isinstance(columns, str) else columns
-        found = _sources.stream(source)
+        try:
+            found = _sources.stream(source)
+        except TransomError as error:
+            raise error._in(function.name) from error.__cause__
         names = None if names is None else [str(name) for name in names]
         if isinstance(found, pa.RecordBatchReader):
             return self._native.map_reader(function, found, names, append, ordered)

@@ -34,22 +34,41 @@ pub(super) struct Position {
     pub(super) rows: Range<u64>,
 }
 
+impl Position {
+    /// The only batch of a call.
+    fn alone(rows: usize) -> Self {
+        Self { batch: 0, rows: 0..rows as u64 }
+    }
+
+    /// Says in an error where it was, unless it says so already: what was found out closer to the cause is narrower.
+    pub(super) fn place(&self, error: Error, function: &str) -> Error {
+        error.with_function(function).with_batch(self.batch).with_rows(self.rows.clone())
+    }
+}
+
 pub(super) async fn with_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
+    let position = Position::alone(batch.num_rows());
+    one_batch(inner, function, batch, &position).await.map_err(|error| position.place(error, function.name()))
+}
+
+async fn one_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch, position: &Position) -> Result<RecordBatch> {
     let known = inner.known(function).await?;
     let signature = known.signature();
     if signature.kind == Kind::Batches {
         return whole_stream(inner, function, &signature, batch).await;
     }
     let arguments = Selection::new(&signature, &batch.schema(), None)?.of(&batch)?;
-    let position = Position { batch: 0, rows: 0..batch.num_rows() as u64 };
-    inner.call_apart(&known, arguments, position).await
+    inner.call_apart(&known, arguments, position.clone()).await
 }
 
 pub(super) async fn with_arrays(inner: &Arc<Inner>, function: &Function, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
-    let known = inner.known(function).await?;
-    let arguments = arguments::positional(&known.signature(), arrays)?;
-    let position = Position { batch: 0, rows: 0..arguments.num_rows() as u64 };
-    inner.call_apart(&known, arguments, position).await
+    let position = Position::alone(arrays.first().map_or(0, |array| array.len()));
+    let call = async {
+        let known = inner.known(function).await?;
+        let arguments = arguments::positional(&known.signature(), arrays)?;
+        inner.call_apart(&known, arguments, position.clone()).await
+    };
+    call.await.map_err(|error| position.place(error, function.name()))
 }
 
 async fn whole_stream(inner: &Arc<Inner>, function: &Function, signature: &Signature, batch: RecordBatch) -> Result<RecordBatch> {
@@ -152,7 +171,7 @@ impl Inner {
     ) -> Result<(RecordBatch, Suppressed)> {
         let rows = arguments.num_rows();
         let signature = known.signature();
-        let placed = |error: Error| error.with_function(&signature.name).with_batch(position.batch).with_rows(position.rows.clone());
+        let placed = |error: Error| position.place(error, &signature.name);
         let mut raw = self.answer(known, arguments, position.batch).await.map_err(|failed| match failed {
             Failed::Here(error) => placed(error),
             Failed::There(remote) => {

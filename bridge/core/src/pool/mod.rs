@@ -98,7 +98,6 @@ impl Pool {
     /// # Errors
     /// Codes 11xx where the function cannot be loaded; codes 10xx and 2xxx where no worker can be had.
     pub async fn describe(&self, function: &Function) -> Result<Arc<Signature>> {
-        self.inner.usable()?;
         Ok(self.inner.known(function).await?.signature())
     }
 
@@ -109,7 +108,6 @@ impl Pool {
     /// What is wrong with the arguments (6xxx), what the function raised (3xxx), what is wrong with its result (4xxx), or how its worker ended (2xxx).
     /// The call after it works.
     pub async fn call(&self, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
-        self.inner.usable()?;
         call::with_batch(&self.inner, function, batch).await
     }
 
@@ -118,7 +116,6 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call`].
     pub async fn call_arrays(&self, function: &Function, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
-        self.inner.usable()?;
         call::with_arrays(&self.inner, function, arrays).await
     }
 
@@ -133,7 +130,6 @@ impl Pool {
     where
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
-        self.inner.usable()?;
         map::start(&self.inner, function, source.boxed(), options).await
     }
 
