@@ -55,6 +55,10 @@ class Pool:
         mode: str,
         deadline: float | None,
         window: int,
+        worker_memory: int | None,
+        worker_descriptors: int | None,
+        worker_processes: int | None,
+        result_limit: int | None,
         native_worker: str | None,
         java: str | None,
         java_class_path: list[str],
@@ -71,5 +75,7 @@ class Pool:
     def copies(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
+def bytes_in(text: str) -> int: ...
+def write_stacks() -> int | None: ...
 def serve(descriptor: int, runtime: object) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""

@@ -39,6 +39,7 @@ struct Inner {
     remote: Option<Remote>,
     output: Vec<String>,
     stack: Option<String>,
+    signal: Option<i32>,
     hint: Option<String>,
 }
 
@@ -67,6 +68,7 @@ impl Error {
                 remote: None,
                 output: Vec::new(),
                 stack: None,
+                signal: None,
                 hint: None,
             }),
         }
@@ -75,6 +77,12 @@ impl Error {
     /// An error of the operating system, with what was being done.
     pub fn system(code: Code, doing: &str, error: impl fmt::Display) -> Self {
         Self::new(code, format!("{doing}: {error}"))
+    }
+
+    /// An error of the operating system by its own number: `DESCRIPTOR_LIMIT` where there are no descriptors left, and else `SYSTEM`.
+    pub fn io(doing: &str, error: &std::io::Error) -> Self {
+        let code = if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) { Code::DescriptorLimit } else { Code::System };
+        Self::system(code, doing, error)
     }
 
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -121,6 +129,11 @@ impl Error {
     pub fn with_stack(self, stack: impl Into<String>) -> Self {
         let stack = stack.into();
         self.change(|inner| inner.stack = (!stack.is_empty()).then_some(stack))
+    }
+
+    /// Says by which signal the worker was killed.
+    pub fn with_signal(self, signal: i32) -> Self {
+        self.change(|inner| inner.signal = Some(signal))
     }
 
     /// Says what to do next.
@@ -171,6 +184,11 @@ impl Error {
     /// The stack that the worker wrote when it died.
     pub fn stack(&self) -> Option<&str> {
         self.inner.stack.as_deref()
+    }
+
+    /// The number of the signal by which the worker was killed (`signal(7)`), where it was not its host that did.
+    pub fn signal(&self) -> Option<i32> {
+        self.inner.signal
     }
 
     /// What to do next.

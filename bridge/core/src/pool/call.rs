@@ -34,6 +34,13 @@ pub(super) struct Position {
     pub(super) rows: Range<u64>,
 }
 
+impl Position {
+    /// The error with this place in it.
+    pub(super) fn named_in(&self, error: Error, signature: &Signature) -> Error {
+        error.with_function(&signature.name).with_batch(self.batch).with_rows(self.rows.clone())
+    }
+}
+
 pub(super) async fn with_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
     let known = inner.known(function).await?;
     let signature = known.signature();
@@ -142,11 +149,17 @@ impl Inner {
         exchange::import(&export.descriptor, &batch.schema(), &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
     }
 
-    /// Sends one batch of arguments to a function and waits for the checked result.
+    /// Sends one batch of arguments to a function and waits for the checked result; not while the function is suspended.
     pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: Position) -> Result<RecordBatch> {
+        known.breaker.admit(Instant::now()).map_err(|error| position.named_in(error, &known.signature()))?;
+        self.call_in_any_case(known, arguments, position).await
+    }
+
+    /// The same, also while the function is suspended: for who looks for the rows that it dies of.
+    pub(super) async fn call_in_any_case(&self, known: &Arc<Known>, arguments: RecordBatch, position: Position) -> Result<RecordBatch> {
         let rows = arguments.num_rows();
         let signature = known.signature();
-        let placed = |error: Error| error.with_function(&signature.name).with_batch(position.batch).with_rows(position.rows.clone());
+        let placed = |error: Error| position.named_in(error, &signature);
         let raw = self.answer(known, arguments).await.map_err(|failed| match failed {
             Failed::Here(error) => placed(error),
             Failed::There(remote) => {
@@ -172,6 +185,11 @@ impl Inner {
             let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
             let answer = answer.await;
             cancel.armed = false;
+            match &answer {
+                Ok(Answer::Result(_) | Answer::Failed(_)) => known.breaker.lived(),
+                Ok(Answer::Died(error)) => known.breaker.died(error, Instant::now()),
+                _ => {}
+            }
             match answer {
                 Ok(Answer::Result(raw)) => return Ok(raw),
                 Ok(Answer::Failed(error)) => return Err(Failed::There(error)),
@@ -208,8 +226,20 @@ impl Inner {
         self.places.try_call(room, known, call, batch, deadline)
     }
 
+    /// Whether a result of so many bytes may be.
+    pub(super) fn check_result(&self, bytes: u64) -> Result<()> {
+        match self.options.result_limit {
+            Some(limit) if bytes > limit => {
+                let message = format!("a batch of the result has {bytes} bytes and may have {limit}");
+                Err(Error::new(Code::ResultTooLarge, message).with_hint("send smaller batches, or raise the pool's result_limit"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks a result against what the function said that it gives.
     pub(super) fn import(&self, signature: &Signature, raw: RawResult, rows: Option<usize>) -> Result<RecordBatch> {
+        self.check_result(raw.bytes())?;
         let batch = raw.import(self.options.mode)?;
         if let Some(rows) = rows.filter(|&rows| rows != batch.num_rows()) {
             return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));

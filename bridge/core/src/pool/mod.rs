@@ -5,6 +5,7 @@
 
 mod arguments;
 mod blocking;
+mod breaker;
 mod builder;
 mod call;
 mod event;
@@ -13,6 +14,7 @@ mod map;
 mod memory;
 mod places;
 mod registry;
+mod size;
 mod stream;
 mod supervised;
 
@@ -29,6 +31,7 @@ pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
 pub use event::{Event, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
+pub use size::bytes_in;
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};

@@ -1,11 +1,12 @@
 //! The functions that a pool knows, by number.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
 use super::Inner;
+use super::breaker::Breaker;
 use super::places::{Answer, Defined};
 use crate::failure::Result;
 use crate::function::{Function, Language, Signature};
@@ -14,6 +15,7 @@ use crate::function::{Function, Language, Signature};
 pub(super) struct Known {
     pub(super) number: u32,
     pub(super) function: Function,
+    pub(super) breaker: Breaker,
     signature: OnceCell<Arc<Signature>>,
 }
 
@@ -52,7 +54,8 @@ impl Registry {
         if let Some(known) = functions.iter().find(|known| known.function.same(function)) {
             return known.clone();
         }
-        let known = Arc::new(Known { number: functions.len() as u32, function: function.clone(), signature: OnceCell::new() });
+        let known =
+            Arc::new(Known { number: functions.len() as u32, function: function.clone(), breaker: Breaker::default(), signature: OnceCell::new() });
         functions.push(known.clone());
         known
     }
@@ -67,14 +70,21 @@ impl Inner {
     }
 
     async fn describe(&self, known: &Arc<Known>) -> Result<Arc<Signature>> {
+        known.breaker.admit(Instant::now()).map_err(|error| error.with_function(known.function.name()))?;
         self.staff(known.language())?;
         loop {
             let answer = self.when_possible(known.language(), || self.places.try_define(known)).await?;
             let outcome = answer.await;
             match outcome {
                 Ok(Defined::Signature(signature)) => return Ok(Arc::new(signature)),
-                Ok(Defined::Failed(error)) => return Err(error.into_error().with_function(known.function.name())),
-                Ok(Defined::Lost(Answer::Died(error))) => return Err(error.with_function(known.function.name())),
+                Ok(Defined::Failed(error)) => {
+                    known.breaker.lived();
+                    return Err(error.into_error().with_function(known.function.name()));
+                }
+                Ok(Defined::Lost(Answer::Died(error))) => {
+                    known.breaker.died(&error, Instant::now());
+                    return Err(error.with_function(known.function.name()));
+                }
                 Ok(Defined::Lost(_)) => {}
                 Err(_) => return Err(super::closed()),
             }

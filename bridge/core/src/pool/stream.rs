@@ -1,7 +1,7 @@
 //! A batches function over a stream: one worker, from the first batch to the last.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -150,14 +150,17 @@ impl Flow {
             Some(News::Done) => {
                 session.over = true;
                 self.done = true;
+                self.known.breaker.lived();
                 Ok(Some(None))
             }
             Some(News::Failed(error)) => {
                 session.over = true;
+                self.known.breaker.lived();
                 Err(self.located(error.into_error()))
             }
             Some(News::Died(error)) => {
                 session.over = true;
+                self.known.breaker.died(&error, Instant::now());
                 Err(self.located(error))
             }
             None => Err(closed()),
@@ -174,6 +177,7 @@ impl Flow {
             }
             None => Arc::new(arrow_schema::Schema::empty()),
         };
+        self.known.breaker.admit(Instant::now()).map_err(|error| self.located(error))?;
         let call = self.inner.call_number();
         let deadline = self.known.deadline(self.inner.options.deadline);
         let inner = self.inner.clone();
@@ -240,7 +244,7 @@ impl Flow {
     /// Where the stream stood. A batches function takes batches ahead of its results, so the batch is the last that it was given.
     fn located(&self, error: Error) -> Error {
         let position = Position { batch: self.sent.saturating_sub(1), rows: 0..self.rows };
-        error.with_function(&self.known.signature().name).with_batch(position.batch).with_rows(position.rows)
+        position.named_in(error, &self.known.signature())
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use tokio::sync::oneshot;
 
-use super::exit;
 use super::life::{Life, Shared};
 use super::output::Drain;
 use super::process::{Launch, Process, Started};
+use super::stacks;
 use crate::failure::{Code, Error, Result};
 use crate::link::{HostLink, Incoming, Socket};
 use crate::memory::Segment;
@@ -32,7 +32,14 @@ pub(crate) trait Owner: Send + Sync + 'static {
     /// When the worker's time is up, as things stand.
     fn due(&self, worker: usize) -> Option<Instant>;
     /// The worker's time is up: how it is to end, if things still stand so.
-    fn judge(&self, worker: usize) -> Option<Sentence>;
+    /// A worker that is `stopped` by a signal is not to blame for it.
+    fn judge(&self, worker: usize, stopped: Option<i32>) -> Option<Sentence>;
+    /// Whether the worker has anything in hand.
+    fn is_busy(&self, worker: usize) -> bool;
+    /// Blames what the worker has in hand for its end, which is near; says whether there was anything.
+    fn condemn(&self, worker: usize, error: Error) -> bool;
+    /// Results that the worker's process has given.
+    fn served(&self, worker: usize) -> u64;
     /// A new segment of at least `len` bytes for the results of a worker that has `have` bytes. May take a while; called on a thread of its own.
     fn make_segment(&self, len: usize, have: usize) -> Result<Arc<Segment>>;
     /// Segments that are no more.
@@ -137,8 +144,6 @@ impl<O: Owner> Supervisor<O> {
         let words = output.map(|output| LastWords::new(output, |text| self.owner.printed(self.workers.start, text)));
         let mut answers = Vec::with_capacity(ends.len());
         for ((worker, link), mut end) in self.workers.clone().zip(links).zip(ends) {
-            let process = format!("worker {worker} (process {})", shared.process.pid());
-            end.reason = end.reason.with_worker(process);
             end.reason = match &words {
                 Ok(words) => end.reason.with_output(words.lines.clone()).with_stack(words.stack.clone()),
                 Err(error) => Error::system(Code::DescriptorLimit, "cannot read what a worker prints", error),
@@ -167,6 +172,6 @@ impl LastWords {
         faults.take_rest();
         let mut lines = stdout.tail.last_lines(5);
         lines.extend(stderr.tail.last_lines(10));
-        Self { lines, stack: exit::users_stack(&faults.tail.text()) }
+        Self { lines, stack: stacks::for_users(&faults.tail.text()) }
     }
 }
