@@ -7,6 +7,7 @@ mod batches;
 mod capsule;
 mod errors;
 mod pool;
+mod replay;
 mod signature;
 mod wait;
 mod worker;
@@ -22,5 +23,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pool::bytes_in, module)?)?;
     module.add_function(wrap_pyfunction!(worker::serve, module)?)?;
     module.add_function(wrap_pyfunction!(worker::write_stacks, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay_here, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay_command, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::write_addresses, module)?)?;
     Ok(())
 }

@@ -38,6 +38,7 @@ def main(descriptor: int) -> None:
         # A crash in native code writes the Python stack there first, and so does the host's request; each then calls the native side's handler.
         faulthandler.enable(file=fault, all_threads=True)
         faulthandler.register(signal.SIGQUIT, file=fault, all_threads=True, chain=True)
+        _native.write_addresses(fault)
     for stream in (sys.stdout, sys.stderr):
         # What a function prints is seen when it prints it, whatever characters it has.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")

@@ -44,24 +44,20 @@ impl Breaker {
         Err(state.refusal(until - now))
     }
 
-    /// A call came back, with a result or with what the function raised.
-    pub(super) fn lived(&self) {
+    /// What became of a call.
+    pub(super) fn note(&self, outcome: Result<(), &Error>, now: Instant) {
         let mut state = self.state();
-        if state.deaths > 0 {
-            *state = State::default();
-        }
-    }
-
-    /// The function ended its worker.
-    pub(super) fn died(&self, cause: &Error, now: Instant) {
-        if !is_the_functions_doing(cause) {
-            return;
-        }
-        let mut state = self.state();
-        state.deaths += 1;
-        state.last = Some(cause.clone());
-        if state.deaths >= PATIENCE {
-            state.open_until = Some(now + pause(state.deaths));
+        match outcome {
+            Err(cause) if is_the_functions_doing(cause) => {
+                state.deaths += 1;
+                state.last = Some(cause.clone());
+                if state.deaths >= PATIENCE {
+                    state.open_until = Some(now + pause(state.deaths));
+                }
+            }
+            Err(cause) if !is_an_answer(cause) => {}
+            _ if state.deaths > 0 => *state = State::default(),
+            _ => {}
         }
     }
 
@@ -99,6 +95,11 @@ fn is_the_functions_doing(cause: &Error) -> bool {
     }
 }
 
+/// Whether the worker answered and lives: what the function raised, or a result that is no good.
+fn is_an_answer(error: &Error) -> bool {
+    matches!(error.code().family(), 3 | 4) || error.code() == Code::ResultTooLarge
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +113,7 @@ mod tests {
         let (breaker, start) = (Breaker::default(), Instant::now());
         for _ in 0..PATIENCE {
             breaker.admit(start).unwrap();
-            breaker.died(&crash(), start);
+            breaker.note(Err(&crash()), start);
         }
         let refused = breaker.admit(start).unwrap_err();
         assert_eq!((refused.code(), refused.stack()), (Code::FunctionSuspended, Some("line 3 in f")));
@@ -123,12 +124,12 @@ mod tests {
         let later = start + FIRST_PAUSE;
         breaker.admit(later).unwrap();
         breaker.admit(later).unwrap_err();
-        breaker.died(&crash(), later);
+        breaker.note(Err(&crash()), later);
         breaker.admit(later + FIRST_PAUSE).expect_err("the pause has doubled");
         breaker.admit(later + 2 * FIRST_PAUSE).unwrap();
-        breaker.lived();
+        breaker.note(Err(&Error::new(Code::FunctionRaised, "it lives")), later);
         breaker.admit(later).unwrap();
-        breaker.died(&crash(), later);
+        breaker.note(Err(&crash()), later);
         breaker.admit(later).expect("one death is none in a row");
     }
 
@@ -138,8 +139,8 @@ mod tests {
         let killed = Error::new(Code::WorkerSignalled, "SIGKILL").with_signal(libc::SIGKILL);
         let late = Error::new(Code::DeadlineExceeded, "late");
         for _ in 0..2 * PATIENCE {
-            breaker.died(&killed, now);
-            breaker.died(&late, now);
+            breaker.note(Err(&killed), now);
+            breaker.note(Err(&late), now);
         }
         breaker.admit(now).unwrap();
         assert_eq!(pause(1000), LONGEST_PAUSE);

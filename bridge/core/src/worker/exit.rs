@@ -25,13 +25,14 @@ pub enum Ending {
 
 /// The error for a worker that ended by itself: what happened, and what that usually means.
 pub fn decode(ending: Ending, ready: bool, age: Duration) -> Error {
-    let phase = if ready { format!("after {:.1} s", age.as_secs_f64()) } else { "before it was ready".to_owned() };
+    let phase = if ready { format!("{:.1} s after its start", age.as_secs_f64()) } else { "before it was ready".to_owned() };
     match ending {
         Ending::Exited(NO_PYARROW) if !ready => Error::new(Code::PyarrowMissing, "the worker's interpreter cannot import pyarrow")
             .with_hint("install pyarrow in that interpreter: `PYTHON -m pip install pyarrow`"),
         Ending::Exited(NO_TRANSOM) if !ready => Error::new(Code::TransomMissing, "the worker's interpreter cannot import transom")
             .with_hint("install transom in that interpreter, in the version of this host: `PYTHON -m pip install transom`"),
-        Ending::Exited(status) if !ready => Error::new(Code::StartFailed, format!("the worker ended with exit status {status} {phase}")),
+        Ending::Exited(status) if !ready => Error::new(Code::StartFailed, format!("the worker ended with exit status {status} {phase}"))
+            .with_hint("start its program by hand, in the same environment and working directory: `PYTHON -c \"import pyarrow, transom\"`"),
         Ending::Exited(status) => Error::new(Code::WorkerExited, format!("the worker ended with exit status {status} {phase}"))
             .with_hint("the function, or a library that it calls, ended the process (`os._exit`, `System.exit`, or `exit()` in native code)"),
         Ending::Killed(signal) => killed(signal, &phase),
@@ -43,7 +44,7 @@ pub fn decode(ending: Ending, ready: bool, age: Duration) -> Error {
 /// The error for a worker that the kernel killed since memory ran out.
 pub(super) fn out_of_memory(age: Duration) -> Error {
     let left = crate::memory::available_memory().map_or_else(String::new, |bytes| format!("; {} MiB are available now", bytes >> 20));
-    let message = format!("the worker was killed by the kernel since memory ran out, after {:.1} s{left}", age.as_secs_f64());
+    let message = format!("the worker was killed by the kernel since memory ran out, {:.1} s after its start{left}", age.as_secs_f64());
     Error::new(Code::WorkerOutOfMemory, message).with_hint("send smaller batches, use fewer workers, or give the control group more memory")
 }
 
@@ -75,6 +76,15 @@ pub(crate) fn stopped(signal: i32, limit: Duration) -> Error {
 pub(super) fn worker_in_words(worker: usize, pid: u32, age: Duration, batches: u64, memory: Option<(u64, u64)>) -> String {
     let memory = memory.map_or_else(String::new, |(used, limit)| format!(", {} of {}", mib(used), mib(limit)));
     format!("worker {worker} (process {pid}), up {:.1} s, {batches} batches{memory}", age.as_secs_f64())
+}
+
+/// The same error with what to do, where only the reader of all such errors needs it said.
+pub(super) fn explained(error: Error) -> Error {
+    if error.code() == Code::ProtocolViolation && error.hint().is_none() {
+        return error
+            .with_hint("see that the function closes and writes to only such descriptors as it opened; else report this as a defect of Transom");
+    }
+    error
 }
 
 fn killed(signal: i32, phase: &str) -> Error {

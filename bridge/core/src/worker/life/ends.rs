@@ -65,17 +65,20 @@ impl<O: Owner> Life<'_, O> {
     }
 
     pub(super) fn end_for(&mut self, error: Error) {
-        // The first cause is the cause.
+        // The first cause is the cause, and nothing that was sent after it counts.
         self.breach.get_or_insert(error);
+        (self.deaf, self.more) = (true, false);
         self.kill();
     }
 
     /// The process is gone, or nearly: takes in its last messages, and says why it went.
     pub(super) fn died(&mut self) -> Option<End> {
+        step!(only "host::died");
         // Before it is reaped, while the group's number cannot mean another group; and so that nothing of it goes on sending.
         self.shared.process.kill_group();
-        // What was sent before the end counts.
-        for _ in 0..LAST_MESSAGES {
+        // What was sent before the end counts, unless it is what this side ended the worker for.
+        let counts = if self.breach.is_none() { LAST_MESSAGES } else { 0 };
+        for _ in 0..counts {
             match self.link().receive().and_then(|incoming| incoming.map(|incoming| self.take_in(incoming)).transpose()) {
                 Ok(Some(())) => {}
                 Ok(None) => break,

@@ -8,6 +8,8 @@ pub use handler::{use_large_signal_stack, write_stacks};
 const BEGIN: &str = "Native stack (most recent call first):\n";
 /// Stands behind a stack that the host asked for.
 const END: &str = "End of the stack\n";
+/// What `faulthandler` calls the signals.
+const SIGNALS: [&str; 5] = ["Aborted", "Segmentation fault", "Bus error", "Illegal instruction", "Floating-point exception"];
 /// Frames of a native stack that are shown.
 const SHOWN: usize = 24;
 /// Lines of other stacks that are shown.
@@ -21,12 +23,14 @@ pub(super) fn is_complete(text: &[u8]) -> bool {
 /// What a worker wrote, cut to what a user can use: the interpreter's stack without the bridge's own frames and the list of loaded extensions; then
 /// the native stack, as far as it is not the interpreter's.
 pub(super) fn for_users(text: &str) -> String {
-    let text = text.strip_suffix(END).unwrap_or(text);
+    let text = text.trim_end().trim_end_matches(END.trim_end());
     // The interpreter may have written after the native stack too, where its handler was put behind ours by somebody else.
     let (interpreted, native) = text.split_once(BEGIN).unwrap_or((text, ""));
     let own =
         |line: &str| line.contains("/transom/_") || line.trim_start().starts_with("File \"<string>\"") || line.starts_with("Extension modules:");
-    let lines: Vec<&str> = interpreted.lines().filter(|line| !own(line)).take(LINES).collect();
+    // The error names the signal itself.
+    let signal = |line: &str| line.strip_prefix("Fatal Python error: ").is_some_and(|what| SIGNALS.contains(&what.trim_end()));
+    let lines: Vec<&str> = interpreted.lines().filter(|line| !own(line) && !signal(line)).take(LINES).collect();
     let interpreted = lines.join("\n").trim().to_owned();
     let frames: Vec<String> = native.lines().take_while(|line| !is_interpreter(line)).map(shortened).take(SHOWN).collect();
     if frames.is_empty() {
@@ -57,7 +61,8 @@ mod tests {
     fn a_stack_is_cut_to_the_users_frames() {
         let text = "Fatal Python error: Aborted\n\nCurrent thread (most recent call first):\n  File \"udfs.py\", line 3 in f\n  File \"/x/transom/_plans.py\", \
                     line 8 in run\n  File \"<string>\", line 20 in <module>\n\nExtension modules: a, b (total: 2)\n";
-        assert!(for_users(text).ends_with("line 3 in f"));
+        assert_eq!(for_users(text), "Current thread (most recent call first):\n  File \"udfs.py\", line 3 in f");
+        assert!(for_users("Fatal Python error: no GIL\n").contains("no GIL"));
     }
 
     #[test]
