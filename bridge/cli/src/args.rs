@@ -256,6 +256,23 @@ mod tests {
     }
 
     #[test]
+    fn replays_are_read() {
+        let replay = |options: &[&str]| Args::try_parse_from(["transom", "replay", "failures/f-b0-1"].iter().chain(options)).map(|args| args.command);
+        let Ok(Command::Replay(read)) = replay(&["--rows", "10..12", "--gdb", "--env", "A=b"]) else { panic!("it is one") };
+        assert_eq!((read.rows, read.gdb, read.pdb, read.env.len()), (Some(10..12), true, false, 1));
+        for bad in [
+            &["--rows", "12"][..],
+            &["--rows", "12..12"],
+            &["--rows", "a..b"],
+            &["--pdb", "--gdb"],
+            &["--pdb", "--deadline", "1"],
+            &["--deadline", "0"],
+        ] {
+            assert!(replay(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn values_that_make_no_sense_are_refused() {
         for bad in [
             ["--workers", "0"],
