@@ -23,6 +23,7 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     places.set_item("remote_message", remote.map(|remote| &remote.message))?;
     // Of a worker that died, the stack that it wrote is what a traceback is of an exception.
     places.set_item("remote_traceback", remote.map(|remote| remote.traceback.as_str()).or(error.stack()))?;
+    places.set_item("capsule", error.capsule())?;
     let code = error.code();
     let arguments = (code.number(), code.name(), error.message(), error.to_string());
     let made = py.import(intern!(py, "transom._errors"))?.getattr(intern!(py, "_make"))?.call(arguments, Some(&places))?;

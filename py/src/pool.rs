@@ -98,7 +98,7 @@ pub(crate) struct Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, native_worker, java, java_class_path, java_options))]
+    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count))]
     #[expect(clippy::too_many_arguments, reason = "the Python class names and checks each of them")]
     fn new(
         py: Python<'_>,
@@ -114,6 +114,9 @@ impl Pool {
         java: Option<PathBuf>,
         java_class_path: Vec<PathBuf>,
         java_options: Vec<String>,
+        capsules: Option<PathBuf>,
+        capsule_bytes: Option<u64>,
+        capsule_count: Option<usize>,
     ) -> PyResult<Self> {
         let mode = match mode {
             "guarded" => Mode::Guarded,
@@ -134,6 +137,9 @@ impl Pool {
         builder = memory_limit.into_iter().fold(builder, |builder, bytes| builder.memory_limit(bytes));
         builder = deadline.into_iter().fold(builder, |builder, seconds| builder.deadline(Duration::from_secs_f64(seconds)));
         builder = env.into_iter().fold(builder, |builder, (name, value)| builder.env(name, value));
+        builder = capsules.into_iter().fold(builder, |builder, folder| builder.capsules(folder));
+        builder = capsule_bytes.into_iter().fold(builder, |builder, bytes| builder.capsule_bytes(bytes));
+        builder = capsule_count.into_iter().fold(builder, |builder, count| builder.capsule_count(count));
         let pool = py.detach(|| builder.build()).or_raise(py)?;
         Ok(Self { pool: Own::new(Mutex::new(Some(Arc::new(pool)))) })
     }

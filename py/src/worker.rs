@@ -31,13 +31,13 @@ pub(crate) fn serve(py: Python<'_>, descriptor: RawFd, runtime: Py<PyAny>) -> Py
     }
     // SAFETY: the number is that of the descriptor which the host gave this process for nothing but this; nobody else closes it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    let mut runtime = PythonRuntime { runtime, functions: HashMap::new() };
+    let mut runtime = PythonRuntime::new(runtime);
     py.detach(|| worker::serve(descriptor, &mut runtime)).or_raise(py)
 }
 
 type Results = Box<dyn Iterator<Item = Result<RecordBatch, RemoteError>>>;
 
-struct PythonRuntime {
+pub(crate) struct PythonRuntime {
     runtime: Py<PyAny>,
     functions: HashMap<u32, Loaded>,
 }
@@ -61,6 +61,11 @@ fn in_python<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, Remote
 }
 
 impl PythonRuntime {
+    /// Over the package's own `Runtime`.
+    pub(crate) fn new(runtime: Py<PyAny>) -> Self {
+        Self { runtime, functions: HashMap::new() }
+    }
+
     fn loaded(&mut self, function: u32) -> Result<&mut Loaded, RemoteError> {
         self.functions.get_mut(&function).ok_or_else(|| RemoteError::new(Code::Internal, format!("function {function} is not loaded")))
     }

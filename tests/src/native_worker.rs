@@ -21,11 +21,16 @@ use transom::{Code, Kind, OnError, Parameter, Signature};
 const BRINK: Duration = Duration::from_millis(20);
 
 fn main() {
+    support::steps::arm();
     let descriptors: Vec<i32> = std::env::args().rev().map_while(|text| text.parse().ok()).collect();
     // SAFETY: the host opened the descriptors for this process alone and says their numbers; nothing else here uses them.
     let descriptors = descriptors.into_iter().map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let mut descriptors = descriptors;
+    let first = descriptors.next().expect("the last argument is a descriptor");
     let threads: Vec<_> = descriptors.map(|descriptor| std::thread::spawn(|| serve(descriptor, &mut Native::default()))).collect();
-    let failed = threads.into_iter().any(|thread| !matches!(thread.join(), Ok(Ok(()))));
+    // The first on this thread, as other workers do.
+    let failed = serve(first, &mut Native::default()).is_err();
+    let failed = threads.into_iter().any(|thread| !matches!(thread.join(), Ok(Ok(())))) || failed;
     std::process::exit(i32::from(failed));
 }
 
@@ -99,6 +104,22 @@ impl Runtime for Native {
             "spin" | "spin_with_deadline" => loop {
                 std::hint::spin_loop();
             },
+            "held_spin" => {
+                held()?;
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
+            "held_fork" => {
+                // Two: one that would go on for long, and one that has a child of its own.
+                for script in ["exec sleep 1000", "sleep 1000; true"] {
+                    let child = std::process::Command::new("sh").args(["-c", script]).spawn();
+                    child.map_err(|error| RemoteError::new(Code::Internal, error.to_string()))?;
+                }
+                held()?;
+                std::thread::sleep(Duration::from_secs(1000));
+                Ok(column)
+            }
             "hang_up" => {
                 // SAFETY: closing descriptors that others own is exactly the fault that this function is for; the process ends for it.
                 (3..64).for_each(|descriptor| _ = unsafe { libc::close(descriptor) });
@@ -132,6 +153,10 @@ impl Runtime for Native {
                 let column: ArrayRef = Arc::new(Int64Array::from(vec![sum]));
                 let batch = RecordBatch::try_from_iter([("sum", column)]).expect("one column makes a batch");
                 Ok(Box::new(std::iter::once(Ok(batch))))
+            }
+            "stream_raise_at_end" => {
+                let batches = input.count();
+                Err(RemoteError { kind: "Oops".to_owned(), ..RemoteError::new(Code::FunctionRaised, format!("after {batches} batches")) })
             }
             "stream_twice" => Ok(Box::new(input.flat_map(|batch| match batch {
                 Ok(batch) => vec![Ok(batch.clone()), Ok(batch)],

@@ -10,6 +10,7 @@ mod interrupt;
 mod output;
 mod printed;
 mod progress;
+mod replay;
 mod report;
 mod run;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
 fn work() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(run) => run::run(&run).map(|()| ExitCode::SUCCESS),
+        Command::Replay(replay) => replay::replay(&replay),
         Command::Doctor(doctor) => doctor::doctor(&doctor),
     };
     result.unwrap_or_else(|error| report::error(&error))

@@ -91,6 +91,9 @@ fn pool(args: &args::Run, function: &Function, python: Option<&Interpreter>) -> 
     if let Some(deadline) = args.deadline {
         builder = builder.deadline(deadline);
     }
+    if let Some(folder) = &args.capsules {
+        builder = builder.capsules(folder);
+    }
     builder.build()
 }
 

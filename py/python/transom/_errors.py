@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 __all__ = ["DeadlineExceeded", "FunctionError", "InvalidArgument", "InvalidResult", "SignatureError", "TransomError", "WorkerDied"]
@@ -54,6 +55,8 @@ class TransomError(Exception):
     remote_traceback: str | None
     #: The last lines that the worker printed, where it died.
     output: list[str]
+    #: The folder in which the input that failed was saved, where `Pool(capsules=…)` asks for that; for `transom.replay`.
+    capsule: str | None
     #: What to do next.
     hint: str | None
 
@@ -70,6 +73,7 @@ class TransomError(Exception):
         remote_message: str | None = None,
         remote_traceback: str | None = None,
         output: list[str] | None = None,
+        capsule: str | os.PathLike[str] | None = None,
         hint: str | None = None,
         text: str | None = None,
     ) -> None:
@@ -84,6 +88,7 @@ class TransomError(Exception):
         self.remote_message = remote_message
         self.remote_traceback = remote_traceback
         self.output = output or []
+        self.capsule = None if capsule is None else os.fspath(capsule)
         self.hint = hint
         super().__init__(text or self._text())
 

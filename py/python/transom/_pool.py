@@ -37,6 +37,9 @@ class Pool:
     native_worker: the program that runs functions of `transom.native`; the package brings one.
     java, java_class_path, java_options: for functions of `transom.java`: the program, by default that of JAVA_HOME or of the path; the jar of
         transom-worker, which the package brings; and options of the JVM, such as "-Xmx1g".
+    capsules: a folder in which the input of every failure is saved, for `transom.replay`; by default that of TRANSOM_CAPSULES, and none where it
+        is not set. A capsule holds the data itself.
+    capsule_bytes, capsule_count: the most bytes of arguments in one, 64 MiB by default; and the most capsules of the pool, 16 by default.
 
     `workers` holds for each language that is used: processes for Python and for native functions, threads of one JVM for Java's.
     """
@@ -56,12 +59,16 @@ class Pool:
         java: str | os.PathLike[str] | None = None,
         java_class_path: Iterable[str | os.PathLike[str]] = (),
         java_options: Iterable[str] = (),
+        capsules: str | os.PathLike[str] | None = None,
+        capsule_bytes: int | None = None,
+        capsule_count: int | None = None,
     ) -> None:
         try:
             seconds = deadline_seconds(deadline)
         except ValueError as error:
             raise InvalidArgument(str(error), code="BAD_OPTION") from None
-        for name, value in (("workers", workers), ("window", window), ("memory_limit", memory_limit)):
+        numbers = {"workers": workers, "window": window, "memory_limit": memory_limit, "capsule_bytes": capsule_bytes, "capsule_count": capsule_count}
+        for name, value in numbers.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InvalidArgument(f"{name} is {value!r}, and a whole number above 0 is needed", code="BAD_OPTION")
         self._native = _native.Pool(
@@ -77,6 +84,9 @@ class Pool:
             java=None if java is None else os.fspath(java),
             java_class_path=[os.fspath(entry) for entry in java_class_path] or _foreign.java_class_path(),
             java_options=[str(option) for option in java_options],
+            capsules=None if capsules is None else os.fspath(capsules),
+            capsule_bytes=capsule_bytes,
+            capsule_count=capsule_count,
         )
         self._named: dict[tuple[str, ...], _native.Function] = {}
         self._functions: weakref.WeakKeyDictionary[Any, _native.Function] = weakref.WeakKeyDictionary()

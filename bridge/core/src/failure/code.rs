@@ -146,6 +146,8 @@ codes! {
     SchemaMismatch = 6007 "SCHEMA_MISMATCH",
     /// An argument of a C function is NULL, was released or freed, or has the wrong size.
     BadArgument = 6008 "BAD_ARGUMENT",
+    /// A failure capsule is not whole, is of another format, or others may write to it.
+    CapsuleUnreadable = 6009 "CAPSULE_UNREADABLE",
     /// An input file is not there, or a folder or pattern holds none.
     InputNotFound = 6101 "INPUT_NOT_FOUND",
     /// An input file is there and cannot be read.

@@ -4,6 +4,7 @@ mod code;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use code::Code;
@@ -40,6 +41,14 @@ struct Inner {
     output: Vec<String>,
     stack: Option<String>,
     hint: Option<String>,
+    capsule: Option<Saved>,
+}
+
+/// What became of the input that failed, where it was to be saved.
+#[derive(Clone)]
+enum Saved {
+    At(PathBuf),
+    Not(String),
 }
 
 /// An exception that a function raised in a worker, as text: nothing of the worker's is ever unpickled in the host.
@@ -68,6 +77,7 @@ impl Error {
                 output: Vec::new(),
                 stack: None,
                 hint: None,
+                capsule: None,
             }),
         }
     }
@@ -128,6 +138,16 @@ impl Error {
         self.change(|inner| inner.hint = Some(hint.into()))
     }
 
+    /// Says in which failure capsule the input that failed was saved.
+    pub fn with_capsule(self, folder: impl Into<PathBuf>) -> Self {
+        self.change(|inner| inner.capsule = Some(Saved::At(folder.into())))
+    }
+
+    /// Says why no failure capsule was saved where one was asked for.
+    pub fn without_capsule(self, reason: impl Into<String>) -> Self {
+        self.change(|inner| inner.capsule = Some(Saved::Not(reason.into())))
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         self.inner.code
@@ -178,6 +198,19 @@ impl Error {
         self.inner.hint.as_deref()
     }
 
+    /// The failure capsule in which the input that failed was saved ([`crate::PoolBuilder::capsules`]).
+    pub fn capsule(&self) -> Option<&Path> {
+        match &self.inner.capsule {
+            Some(Saved::At(folder)) => Some(folder),
+            Some(Saved::Not(_)) | None => None,
+        }
+    }
+
+    /// Whether a capsule was saved for it, or could not be.
+    pub(crate) fn is_encapsulated(&self) -> bool {
+        self.inner.capsule.is_some()
+    }
+
     fn place(&self) -> String {
         let inner = &self.inner;
         let mut parts = Vec::new();
@@ -216,11 +249,24 @@ impl fmt::Display for Error {
         if !inner.output.is_empty() {
             indented(f, "last lines of its output:", inner.output.iter().map(String::as_str))?;
         }
+        match &inner.capsule {
+            Some(Saved::At(folder)) => {
+                let folder = folder.display().to_string();
+                write!(f, "\n  failing input saved: {folder}\n  replay: transom replay {}", quoted(&folder))?;
+            }
+            Some(Saved::Not(reason)) => write!(f, "\n  failing input not saved: {reason}")?,
+            None => {}
+        }
         if let Some(hint) = &inner.hint {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
     }
+}
+
+/// A word of a command line, as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    if word.chars().all(|c| c.is_alphanumeric() || "/._-+=:@%".contains(c)) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn indented<'a>(f: &mut fmt::Formatter<'_>, title: &str, lines: impl Iterator<Item = &'a str>) -> fmt::Result {

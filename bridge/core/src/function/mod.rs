@@ -173,6 +173,11 @@ impl Function {
         Self::new(Language::Python, Source::Pickle { name: name.into(), bytes: bytes.into() })
     }
 
+    /// A function that was described before.
+    pub(crate) fn from_source(language: Language, source: Source) -> Self {
+        Self::new(language, source)
+    }
+
     fn new(language: Language, source: Source) -> Self {
         Self { parts: Arc::new(Parts { language, source, import_path: Vec::new(), deadline: None, retries: 0, on_error: None }) }
     }

@@ -168,6 +168,7 @@ impl HostLink {
     /// Everything that must be known before a descriptor is: segments, schema, lease.
     fn prepare(&self, batch: &Outgoing) -> Result<(u32, u64)> {
         let schema = self.schema_number(&batch.schema)?;
+        step!("host::prepare");
         let mut state = self.state();
         state.quiet = false;
         state.flush_books(self);
@@ -193,6 +194,7 @@ impl HostLink {
     /// Gives the worker a new segment for its results.
     pub(crate) fn grant(&self, segment: Arc<Segment>) {
         let message = ToWorker::Segment { id: segment.id(), role: Role::Output, len: segment.len() as u64 }.encode();
+        step!(only "host::grant");
         let mut state = self.state();
         if state.closed {
             return;
@@ -303,6 +305,7 @@ impl HostLink {
                 None
             }
             ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor } => {
+                step!("host::result");
                 let descriptor = Descriptor::decode(&descriptor);
                 let (schema, owned, lent) = self.readable(schema, descriptor.as_ref().ok())?;
                 let memory = ResultMemory { lease: Arc::new(ResultLease::new(self, result)), owned, lent };
@@ -321,6 +324,7 @@ impl HostLink {
 
     /// The worker has mapped its segment: from here on nobody else can write it, and results may lie in it.
     fn mapped(&self, id: u32) -> Result<()> {
+        step!("host::mapped");
         let mut state = self.state();
         let segment = state.granted.remove(&id).ok_or_else(|| violation("a worker mapped a segment that it was not given"))?;
         segment.close_to_writers()?;
@@ -345,6 +349,7 @@ impl HostLink {
     }
 
     fn released(&self, leases: &[u64]) {
+        step!(only "host::released");
         let mut ended = Vec::new();
         let mut state = self.state();
         for lease in leases {
@@ -389,6 +394,7 @@ impl HostLink {
         if std::process::id() != self.process {
             return;
         }
+        step!(only "host::give_back");
         let mut state = self.state();
         if !state.closed {
             state.releases.push(result);
@@ -402,6 +408,7 @@ impl HostLink {
 
     /// The worker is gone: every lease it had has ended, and its segments leave the pool. Gives the numbers of those segments.
     pub(crate) fn close(&self) -> Vec<u32> {
+        step!(only "host::close");
         let mut state = self.state();
         state.closed = true;
         let leases = std::mem::take(&mut state.leases);

@@ -41,6 +41,7 @@ impl Socket {
     /// # Errors
     /// `DESCRIPTOR_LIMIT` where no descriptor is left.
     pub fn pair() -> Result<(Self, Self)> {
+        step!("system::socketpair", errno => Error::system(Code::DescriptorLimit, "cannot make a socket pair", errno));
         let (host, worker) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a socket pair", error))?;
         for end in [&host, &worker] {
@@ -72,6 +73,7 @@ impl Socket {
     }
 
     fn send_with(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, flags: SendFlags) -> Result<bool> {
+        step!("system::sendmsg", errno => Error::system(Code::System, "cannot send on the link", errno));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = SendAncillaryBuffer::new(&mut space);
         let descriptors = descriptor.map(|descriptor| [descriptor]);
@@ -113,6 +115,7 @@ impl Socket {
     }
 
     fn receive_into(&self, bytes: &mut [u8], flags: RecvFlags) -> Result<Packet> {
+        step!("system::recvmsg", errno => Error::system(Code::System, "cannot receive from the link", errno));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let received = loop {

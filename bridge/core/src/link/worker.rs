@@ -154,22 +154,27 @@ impl WorkerLink {
     fn take_in(&self, (message, descriptor): (ToWorker, Option<OwnedFd>)) -> Result<()> {
         match message {
             ToWorker::Segment { id, role, len } => {
+                step!("worker::segment");
                 let file = descriptor.ok_or_else(|| violation("a segment came without its descriptor"))?;
                 let len = usize::try_from(len).map_err(|_| violation("a segment is larger than the address space"))?;
                 let segment = Arc::new(Segment::attach(id, role, len, file)?);
                 self.segments.insert(segment.clone());
                 if role == Role::Output {
+                    step!("worker::map");
                     self.send(&ToHost::Mapped { segment: id })?;
+                    step!("worker::mapped");
                     self.arena.adopt(segment);
                     // Somebody may have asked for it and wait.
                     self.state().inbox.push_back(ToWorker::TryAgain);
                 }
             }
             ToWorker::Schema { schema, bytes } => {
+                step!("worker::schema");
                 let decoded = exchange::decode_schema(&bytes)?;
                 self.state().schemas_received.insert(schema, decoded);
             }
             ToWorker::Release { results } => {
+                step!("worker::freed");
                 let mut state = self.state();
                 let ended: Vec<Keep> = results.iter().filter_map(|result| state.results.remove(result)).collect();
                 drop(state);
@@ -231,6 +236,7 @@ impl WorkerLink {
         self.not_forked()?;
         let ledger = Ledger::default();
         let export = exchange::export(&batch, self, &ledger, Direction::Result)?;
+        step!("worker::exported");
         let report = ledger.report();
         let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
         let schema = self.schema_number(&batch.schema())?;
@@ -245,6 +251,7 @@ impl WorkerLink {
             drop(unsent);
         }
         sent?;
+        step!(only "worker::sent");
         if self.state().answering { Ok(()) } else { self.end_answer() }
     }
 
@@ -284,6 +291,7 @@ impl WorkerLink {
         }
         let mut state = self.state();
         state.releases.push(lease);
+        step!(only "worker::release");
         if state.answering || state.releases.len() > MAX_PACKET / 16 {
             return;
         }
@@ -340,6 +348,7 @@ impl Source for HostMemory {
         let answers = |message: &ToWorker| matches!(message, ToWorker::TryAgain | ToWorker::NoSegment { .. });
         // A segment that came unasked left an answer that would be taken for this wish's.
         link.state().inbox.retain(|message| !answers(message));
+        step!("worker::wish");
         link.send(&ToHost::NeedSegment { len: len as u64 })?;
         // What the host gives is in the arena when the answer is here.
         match link.wait_for(answers)? {

@@ -14,8 +14,10 @@ use tokio::task::JoinSet;
 use super::arguments::{self, Selection};
 use super::map::MapOptions;
 use super::places::{Answer, all_busy};
+use super::quarantine::Answered;
 use super::registry::Known;
 use super::{Inner, closed, quarantine};
+use crate::capsule::Given;
 use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Kind, Language, Signature};
@@ -142,6 +144,16 @@ impl Inner {
         exchange::import(&export.descriptor, &batch.schema(), &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
     }
 
+    /// Sends one batch of arguments to a function and waits for what becomes of it.
+    pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
+        let kept = self.capsules.is_on().then(|| arguments.clone());
+        let outcome = self.quarantined(known, arguments, position).await;
+        outcome.map_err(|error| match &kept {
+            Some(batch) => self.encapsulated(error, known, Given::Batch { batch, number: position.batch, rows: position.rows.clone() }),
+            None => error,
+        })
+    }
+
     /// Sends some rows to a function and waits for the checked result, without the rows that are to be taken out of it.
     pub(super) async fn attempt(
         &self,
@@ -166,6 +178,7 @@ impl Inner {
         let taken = || {
             // Of a function whose failing rows are not to be suppressed, none can have been.
             suppressed.check(if known.suppresses() { rows } else { 0 })?;
+            step!("host::import");
             let batch = raw.import(mode)?;
             if batch.num_rows() != rows {
                 return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));
@@ -214,6 +227,7 @@ impl Inner {
         deadline: Option<Duration>,
     ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
         let Some(room) = self.places.take_room(known.language())? else { return Ok(None) };
+        step!("host::room");
         let batch = match outgoing {
             Some(batch) => batch,
             None => match self.outgoing(arguments) {
@@ -221,6 +235,7 @@ impl Inner {
                 Err(error) => return shortage.judge(self, error).map(|()| None),
             },
         };
+        step!("host::exported");
         self.places.try_call(room, known, call, batch, deadline)
     }
 }

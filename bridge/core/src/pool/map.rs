@@ -50,7 +50,7 @@ pub(super) async fn start(
             return Err(Error::new(Code::BadOption, message).with_function(&signature.name));
         }
         let schema = Arc::new(signature.returns.clone().map_or_else(OnceLock::new, OnceLock::from));
-        let stream = stream::open(inner.clone(), known, source, options.columns, schema.clone());
+        let stream = stream::open(inner.clone(), known, source, options.columns, schema.clone(), (0, 0));
         return Ok(Batches { schema, results: stream, letters: Arc::default() });
     }
     // With `append` the schema is only known with the first batch of the source.

@@ -3,10 +3,12 @@
 //! A [`Pool`] owns one thread, on which its workers are started, watched and listened to; callers need no runtime of their own. What costs time,
 //! such as copying a batch into shared memory and checking a result, happens on the caller's thread or task.
 
+mod again;
 mod arguments;
 mod blocking;
 mod builder;
 mod call;
+mod capsules;
 mod event;
 mod launches;
 mod map;
@@ -28,6 +30,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
+pub(crate) use capsules::mode_name;
 pub use event::{Event, FunctionStats, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
 pub use quarantine::DeadLetters;
@@ -37,6 +40,7 @@ use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
 use crate::memory::{Arena, Block};
 use builder::Options;
+use capsules::Capsules;
 use launches::Crew;
 use memory::Memory;
 use places::Places;
@@ -70,6 +74,7 @@ struct Inner {
     registry: Registry,
     letters: DeadLetters,
     places: Places,
+    capsules: Capsules,
     events: broadcast::Sender<Event>,
     closing: watch::Sender<bool>,
     /// Processes to be started, by the pool's own thread.

@@ -159,6 +159,7 @@ impl Place {
     }
 
     fn define(&mut self, link: &HostLink, known: &Known, answer: Option<oneshot::Sender<Defined>>) -> Result<()> {
+        step!("host::define");
         link.define(known.number, &known.function)?;
         self.defined.insert(known.number);
         // Loading has a time limit, of which the supervisor must hear.
@@ -175,6 +176,7 @@ impl Place {
 
     fn call(&mut self, link: &HostLink, known: &Known, call: u64, batch: &Outgoing, deadline: Option<Duration>) -> Result<oneshot::Receiver<Answer>> {
         self.introduce(link, known)?;
+        step!("host::post");
         link.call(call, known.number, known.suppresses(), batch)?;
         let (answer, receiver) = oneshot::channel();
         self.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None });
@@ -348,6 +350,7 @@ impl Places {
         }
         let Some(link) = place.link.clone() else { return Ok(None) };
         place.introduce(&link, known)?;
+        step!("host::open");
         link.open(call, known.number, schema, credit)?;
         let (news, receiver) = mpsc::unbounded_channel();
         let work = Work::Stream { news, asked: 0, given: 0, credit };

@@ -13,6 +13,7 @@ use super::call::{Position, Shortage, conform, declared};
 use super::places::{News, Opened};
 use super::registry::Known;
 use super::{Inner, closed};
+use crate::capsule::{Given, History};
 use crate::failure::{Code, Error, Result};
 use crate::link::{RawResult, RemoteError, ToWorker};
 
@@ -24,15 +25,18 @@ const RESULTS_AHEAD: u32 = 2;
 /// How often a stream that waits for shared memory looks whether it has waited long enough.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The results of a batches function over `source`; nothing happens before the first is asked for.
+/// The results of a batches function over `source`; nothing happens before the first is asked for. `gone` says how many batches and rows were given
+/// before.
 pub(super) fn open(
     inner: Arc<Inner>,
     known: Arc<Known>,
     source: BoxStream<'static, Result<RecordBatch>>,
     names: Option<Vec<String>>,
     schema: Arc<OnceLock<SchemaRef>>,
+    gone: (u64, u64),
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let flow = Flow {
+        history: inner.history(gone),
         inner,
         known,
         source,
@@ -43,8 +47,8 @@ pub(super) fn open(
         pending: None,
         shortage: Shortage::default(),
         room: INPUTS_AHEAD,
-        sent: 0,
-        rows: 0,
+        sent: gone.0,
+        rows: gone.1,
         done: false,
     };
     let results = stream::unfold(flow, |mut flow| async move {
@@ -71,6 +75,8 @@ struct Flow {
     room: u32,
     sent: u64,
     rows: u64,
+    /// What was sent, as far as a capsule may need it.
+    history: Option<History>,
     done: bool,
 }
 
@@ -212,6 +218,9 @@ impl Flow {
         self.inner.places.gave(session.opened.worker, session.call, true, 0);
         session.opened.link.input(session.call, &outgoing)?;
         self.shortage = Shortage::default();
+        if let (Some(history), Some(batch)) = (&mut self.history, self.pending.take()) {
+            history.push(&batch);
+        }
         self.pending = None;
         self.room -= 1;
         self.sent += 1;
@@ -227,6 +236,7 @@ impl Flow {
     }
 
     fn take(&mut self, raw: RawResult) -> Result<RecordBatch> {
+        step!("host::import");
         let batch = raw.import(self.inner.options.mode).and_then(|batch| declared(&self.known.signature(), batch));
         let batch = batch.map_err(|error| self.located(error))?;
         let schema = self.schema.get_or_init(|| batch.schema());
@@ -241,7 +251,11 @@ impl Flow {
     /// Where the stream stood. A batches function takes batches ahead of its results, so the batch is the last that it was given.
     fn located(&self, error: Error) -> Error {
         let position = Position { batch: self.sent.saturating_sub(1), rows: 0..self.rows };
-        error.with_function(&self.known.signature().name).with_batch(position.batch).with_rows(position.rows)
+        let error = error.with_function(&self.known.signature().name).with_batch(position.batch).with_rows(position.rows);
+        match &self.history {
+            Some(history) => self.inner.encapsulated(error, &self.known, Given::Stream(history)),
+            None => error,
+        }
     }
 }
 

@@ -112,8 +112,8 @@ pub(super) fn without(result: RecordBatch, suppressed: &Suppressed, on_error: On
 }
 
 impl Inner {
-    /// Sends one batch of arguments to a function and waits for the checked result; rows for which it fails become what the policy says.
-    pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
+    /// Runs one batch; rows for which the function fails become what its policy says.
+    pub(super) async fn quarantined(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
         let (result, bad) = match self.attempt(known, arguments.clone(), position, self.options.mode).await {
             Ok((result, suppressed)) => (result, told(suppressed, 0, 1).collect()),
             Err(error) if search::can_find(known, &error) && arguments.num_rows() > 0 => {
