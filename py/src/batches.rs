@@ -28,7 +28,8 @@ impl Stream for ReaderSource {
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.reader.next();
-        Poll::Ready(next.map(|batch| batch.map_err(|text| Error::new(Code::SourceFailed, format!("the source of batches failed: {text}")))))
+        let failed = |text: String| Error::new(Code::SourceFailed, format!("the source of batches failed: {}", text.trim_end()));
+        Poll::Ready(next.map(|batch| batch.map_err(failed)))
     }
 }
 

@@ -18,6 +18,8 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     places.set_item("rows", error.rows().map(|rows| (rows.start, rows.end)))?;
     places.set_item("hint", error.hint())?;
     places.set_item("output", error.output())?;
+    places.set_item("worker", error.worker())?;
+    places.set_item("stack", error.stack())?;
     let remote = error.remote();
     places.set_item("remote_type", remote.map(|remote| &remote.kind))?;
     places.set_item("remote_message", remote.map(|remote| &remote.message))?;

@@ -53,6 +53,12 @@ impl Function {
         Ok(Self { function, results: SchemaCache::default() })
     }
 
+    /// Its name, for errors of the Python side.
+    #[getter]
+    fn name(&self) -> &str {
+        self.function.name()
+    }
+
     /// The same function with its deadline in seconds, its retries, and what becomes of rows for which it fails.
     fn with_policies(&self, deadline: Option<f64>, retries: u32, on_error: Option<&str>) -> PyResult<Self> {
         let function = self.function.clone().with_retries(retries);
@@ -74,13 +80,12 @@ impl<T> Own<T> {
         Self { value: ManuallyDrop::new(value), process: std::process::id() }
     }
 
-    fn get(&self, py: Python<'_>) -> PyResult<&T> {
+    fn get(&self) -> transom::Result<&T> {
         if self.is_mine() {
             return Ok(&self.value);
         }
-        let error = Error::new(Code::ForkedHandle, "this pool belongs to the process that this one was forked from")
-            .with_hint("make a pool in the child, or start processes with the spawn method");
-        Err(errors::to_py(py, &error))
+        Err(Error::new(Code::ForkedHandle, "this pool belongs to the process that this one was forked from")
+            .with_hint("make a pool in the child, or start processes with the spawn method"))
     }
 
     fn is_mine(&self) -> bool {
@@ -146,10 +151,12 @@ impl Pool {
 
     /// Calls with a record batch, whose columns go by name.
     fn call<'py>(&self, py: Python<'py>, function: &Function, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let (pool, batch) = (self.pool(py)?, capsule::batch_from_py(batch)?);
+        let batch = capsule::batch_from_py(batch)?;
+        let pool = self.pool_for(py, function, batch.num_rows())?;
         let work = async {
-            let signature = pool.describe(&function.function).await?;
-            Ok((signature.kind, pool.call(&function.function, batch).await?))
+            // The call first: its errors say the rows.
+            let result = pool.call(&function.function, batch).await?;
+            Ok((pool.describe(&function.function).await?.kind, result))
         };
         let (kind, result) = wait(py, work)?.or_raise(py)?;
         function.result(py, kind, &result)
@@ -157,15 +164,17 @@ impl Pool {
 
     /// Calls with arrays, which go by position.
     fn call_arrays<'py>(&self, py: Python<'py>, function: &Function, arrays: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        let pool = self.pool(py)?;
         let (arrays, fields): (Vec<ArrayRef>, Vec<Field>) = arrays.iter().map(capsule::array_from_py).collect::<PyResult<_>>()?;
+        let rows = arrays.first().map_or(0, |array| array.len());
+        let pool = self.pool_for(py, function, rows)?;
         let work = async {
             if fields.iter().all(|field| field.metadata().is_empty()) {
                 return pool.call_arrays(&function.function, arrays).await;
             }
             // Fields say which arrays are of extension types, and those travel in batches alone.
-            let signature = pool.describe(&function.function).await?;
-            pool.call(&function.function, named(&signature, arrays, fields)?).await
+            let named = async { named(&*pool.describe(&function.function).await?, arrays, fields) };
+            let batch = named.await.map_err(|error| function.place(error, rows))?;
+            pool.call(&function.function, batch).await
         };
         let result = wait(py, work)?.or_raise(py)?;
         function.result(py, Kind::Scalar, &result)
@@ -250,6 +259,26 @@ impl Pool {
         Ok(found)
     }
 
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pool = self.pool(py)?;
+        let found = PyList::empty(py);
+        for lease in py.detach(|| pool.leases()) {
+            let entry = PyDict::new(py);
+            entry.set_item("holder", lease.holder.name())?;
+            entry.set_item("worker", lease.worker)?;
+            entry.set_item("pid", lease.process)?;
+            entry.set_item("function", lease.function)?;
+            entry.set_item("batch", lease.batch)?;
+            entry.set_item("call", lease.call)?;
+            entry.set_item("bytes", lease.bytes)?;
+            entry.set_item("age_seconds", lease.age.as_secs_f64())?;
+            entry.set_item("answered", lease.answered)?;
+            entry.set_item("kept_by", lease.kept_by)?;
+            found.append(entry)?;
+        }
+        Ok(found)
+    }
+
     fn copies<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let report = self.pool(py)?.copies();
         let reasons = PyDict::new(py);
@@ -284,8 +313,17 @@ impl Pool {
 
 impl Pool {
     fn pool(&self, py: Python<'_>) -> PyResult<Arc<transom::Pool>> {
-        let pool = self.pool.get(py)?.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).clone();
-        pool.ok_or_else(|| errors::to_py(py, &Error::new(Code::PoolClosed, "the pool is closed")))
+        self.open(py).map_err(|error| errors::to_py(py, &error))
+    }
+
+    /// The pool for a call of a function with so many rows, which an error then names.
+    fn pool_for(&self, py: Python<'_>, function: &Function, rows: usize) -> PyResult<Arc<transom::Pool>> {
+        self.open(py).map_err(|error| errors::to_py(py, &function.place(error, rows)))
+    }
+
+    fn open(&self, py: Python<'_>) -> transom::Result<Arc<transom::Pool>> {
+        let pool = self.pool.get()?.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).clone();
+        pool.ok_or_else(|| Error::new(Code::PoolClosed, "the pool is closed"))
     }
 }
 
@@ -301,6 +339,11 @@ impl Drop for Pool {
 }
 
 impl Function {
+    /// Says in an error which call it was, unless it says so already.
+    fn place(&self, error: Error, rows: usize) -> Error {
+        error.with_function(self.function.name()).with_batch(0).with_rows(0..rows as u64)
+    }
+
     /// What a call gives: the one column of scalar and row functions, the batch of batches functions.
     fn result<'py>(&self, py: Python<'py>, kind: Kind, result: &RecordBatch) -> PyResult<Bound<'py, PyAny>> {
         let schema = self.results.get(py, result.schema_ref())?;

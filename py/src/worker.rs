@@ -23,6 +23,12 @@ use crate::capsule::{self, KnownType};
 use crate::errors::{self, OrRaise};
 use crate::signature;
 
+/// From now on a fault in this process first writes its address to the host. To be called when the handlers of the stacks are there.
+#[pyfunction]
+pub(crate) fn write_addresses(descriptor: RawFd) {
+    worker::write_addresses(descriptor);
+}
+
 /// Serves the host at the other end of `descriptor` until it says goodbye or is gone.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, descriptor: RawFd, runtime: Py<PyAny>) -> PyResult<()> {
@@ -104,6 +110,11 @@ impl Runtime for PythonRuntime {
             let result = loaded.run(py, arguments, |run, columns, rows| run.call1((columns, rows, &failed)))?;
             Ok((result, errors::suppressed(&failed.call_method0(intern!(py, "parts"))?)?))
         })
+    }
+
+    fn collect(&mut self) {
+        // Arguments in reference cycles, above all of functions that have switched the collector off.
+        _ = in_python(|py| py.import(intern!(py, "gc"))?.call_method0(intern!(py, "collect")).map(drop));
     }
 
     fn open(&mut self, function: u32, input: Input) -> Result<Results, RemoteError> {

@@ -1,12 +1,15 @@
 //! A worker that lies, for tests: the name of each function says how. A pool starts it like an interpreter, with the link's descriptor as the last
 //! argument.
 
+mod attacks;
+
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema};
+use support::garble::Garbler;
 use transom::exchange::{Descriptor, encode_schema};
 use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, Suppressed, ToHost, ToWorker};
 use transom::memory::{Arena, Extent, Role, Segment, Source};
@@ -25,6 +28,7 @@ fn main() {
         names: HashMap::new(),
         streams: HashMap::new(),
         inputs: Vec::new(),
+        input: None,
         arena: Arena::new(NoMore),
         own: Vec::new(),
     };
@@ -42,6 +46,8 @@ struct Rogue {
     streams: HashMap<u64, String>,
     /// The segments of the host that this worker was sent.
     inputs: Vec<u32>,
+    /// The descriptor of the last of them.
+    input: Option<OwnedFd>,
     arena: Arena,
     own: Vec<Arc<Segment>>,
 }
@@ -76,7 +82,10 @@ impl Rogue {
         let message = ToWorker::decode(&bytes).expect("the host sends whole messages");
         if let ToWorker::Segment { id, role, len } = message {
             match role {
-                Role::Input => self.inputs.push(id),
+                Role::Input => {
+                    self.inputs.push(id);
+                    self.input = descriptor;
+                }
                 Role::Output => self.adopt(id, len as usize, descriptor.expect("a segment comes with its descriptor")),
             }
         }
@@ -224,6 +233,8 @@ impl Rogue {
                 // Far from the argument, which this worker may name.
                 self.announce_and_give(number, name, rows, &[Extent { segment, offset: 1 << 20, len: lent.len }]);
             }
+            _ if name.starts_with("attacks_") => self.attack(call),
+            _ if name.starts_with("garble_") => self.garble(call),
             _ if name.starts_with("flood_") => {
                 // While a segment is on its way, the host takes it for the answer to every wish.
                 self.own_segment();
@@ -276,6 +287,48 @@ impl Rogue {
         self.send(self.schema_of(1, call.name));
         let (copies, busy, descriptor) = (Copies::default(), Duration::ZERO, wire(call.rows, &[call.lent]));
         self.send(ToHost::Result { call: call.number, result: 1, schema: 1, copies, busy, suppressed, descriptor });
+    }
+
+    /// Talks nonsense, and then answers: whatever was not noticed must not have changed anything.
+    fn garble(&mut self, call: &Call<'_>) {
+        let &Call { number, name, lease, rows, lent } = call;
+        let own = self.own_segment().id();
+        let seed = name.rsplit('_').next().and_then(|seed| seed.parse().ok()).expect("garble_SEED");
+        let honest = self.what_it_may_say(number, lease, rows, lent, own);
+        let mut garbler = Garbler::new(seed);
+        for _ in 0..garbler.below(30) {
+            if !garbler.message(&honest).send(&self.socket) {
+                std::process::exit(0);
+            }
+        }
+        self.announce_and_give(number, name, rows, &[lent]);
+    }
+
+    /// All kinds of messages, about this call and what belongs to it.
+    fn what_it_may_say(&self, call: u64, lease: u64, rows: u64, lent: Extent, segment: u32) -> Vec<Vec<u8>> {
+        let error = RemoteError { row: Some(1), hint: Some("do".to_owned()), ..RemoteError::new(Code::FunctionRaised, "no") };
+        let mine = Extent { segment, offset: 0, len: lent.len };
+        let result = |descriptor| {
+            let (copies, busy, suppressed) = (Copies::default(), Duration::ZERO, Suppressed::default());
+            ToHost::Result { call, result: 2, schema: 1, copies, busy, suppressed, descriptor }
+        };
+        let messages = [
+            self.schema_of(1, "x"),
+            result(wire(rows, &[lent])),
+            result(wire(rows, &[mine])),
+            ToHost::Failed { call, error: error.clone() },
+            ToHost::Next { call },
+            ToHost::Done { call },
+            ToHost::Release { leases: vec![lease] },
+            ToHost::Release { leases: vec![lease + 1, 0, u64::MAX] },
+            ToHost::NeedSegment { len: 64 },
+            ToHost::Mapped { segment },
+            ToHost::Discard { segment },
+            ToHost::Spilled { result: 3, extent: mine },
+            ToHost::Defined { function: 0, outcome: Err(error) },
+            ToHost::Defined { function: 0, outcome: Ok(signature("x")) },
+        ];
+        messages.iter().map(|message| message.encode().expect("lies are well-formed")).collect()
     }
 
     fn flood(&self, name: &str) -> ! {

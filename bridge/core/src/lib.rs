@@ -23,5 +23,6 @@ pub mod worker;
 pub use exchange::{CopyReport, Direction, Mode, Reason};
 pub use failure::{Code, Error, Result};
 pub use function::{Function, Kind, Language, OnError, Parameter, Signature};
+pub use link::{Holder, Lease};
 pub use pool::{Batches, BlockingBatches, DeadLetters, Event, FunctionStats, MapOptions, Pool, PoolBuilder, Stats, WorkerStats};
 pub use replay::{Capsule, replay};

@@ -109,7 +109,10 @@ class Pool:
         Gives a ``pyarrow.Array`` for scalar and row functions, a ``pyarrow.RecordBatch`` for batches functions.
         """
         function = self._function(f, sys._getframe(1))
-        given = _sources.arguments(values)
+        try:
+            given = _sources.arguments(values)
+        except TransomError as error:
+            raise error._in(function.name) from error.__cause__
         if isinstance(given, list):
             return self._native.call_arrays(function, given)
         return self._native.call(function, given)
@@ -129,7 +132,10 @@ class Pool:
         """
         function = self._function(f, sys._getframe(1))
         names = [columns] if isinstance(columns, str) else columns
-        found = _sources.stream(source)
+        try:
+            found = _sources.stream(source)
+        except TransomError as error:
+            raise error._in(function.name) from error.__cause__
         names = None if names is None else [str(name) for name in names]
         if isinstance(found, pa.RecordBatchReader):
             return self._native.map_reader(function, found, names, append, ordered)
@@ -160,6 +166,16 @@ class Pool:
         After the pool's end it is what it was before.
         """
         return self._last[0] if self._last else self._native.stats()
+
+    def leases(self) -> list[dict[str, Any]]:
+        """Every batch that is in shared memory for somebody, as a dict.
+
+        ``holder`` says who has to let go of it: "worker" for an argument, "host" for a result. ``worker`` and ``pid`` say which worker has the
+        argument or gave the result; ``function``, ``batch`` and ``call`` what it belongs to; ``bytes`` and ``age_seconds`` how much, and since
+        when. ``answered`` is true where the function has answered and holds its argument all the same. ``kept_by`` says what keeps such an
+        argument, such as "global `cache` in udfs.py", in a pool with ``trace_leases``.
+        """
+        return self._native.leases()
 
     def copies(self) -> dict[str, Any]:
         """The copy ledger: ``bytes_shared``, ``bytes_copied`` and ``reasons``, in all and apart for ``inputs`` and ``results``.

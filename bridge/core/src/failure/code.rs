@@ -127,6 +127,8 @@ codes! {
     BatchTooLarge = 5002 "BATCH_TOO_LARGE",
     /// Every worker is held, and nothing will free one.
     PoolBusy = 5003 "POOL_BUSY",
+    /// The shared memory limit is reached, and what holds it are arguments that functions kept.
+    InputRetained = 5005 "INPUT_RETAINED",
     /// More rows failed than are suppressed.
     TooManyFailures = 5006 "TOO_MANY_FAILURES",
 

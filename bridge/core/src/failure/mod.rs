@@ -1,5 +1,6 @@
 //! Typed errors: every failure has a stable code, a place and, where there is one, a next step.
 
+mod cap;
 mod code;
 
 use std::fmt;
@@ -7,6 +8,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cap::cap;
+pub use cap::{TEXT_LIMIT, TRACEBACK_LIMIT};
 pub use code::Code;
 
 /// The result of everything in Transom that can fail.
@@ -63,12 +66,14 @@ pub struct Remote {
 }
 
 impl Error {
-    /// An error with its code and one sentence.
+    /// An error with its code and one sentence. Whatever texts an error is given, it keeps [`TEXT_LIMIT`] bytes of each, and of tracebacks and stacks
+    /// [`TRACEBACK_LIMIT`]: they may have come from a user's data.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
+        const DEFECT: &str = "this is a defect of Transom: please report it, with the whole text of this error";
         Self {
             inner: Arc::new(Inner {
                 code,
-                message: message.into(),
+                message: cap(message.into(), TEXT_LIMIT),
                 function: None,
                 batch: None,
                 rows: None,
@@ -76,7 +81,7 @@ impl Error {
                 remote: None,
                 output: Vec::new(),
                 stack: None,
-                hint: None,
+                hint: (code == Code::Internal).then(|| DEFECT.to_owned()),
                 capsule: None,
             }),
         }
@@ -94,7 +99,7 @@ impl Error {
 
     /// Names the function, unless one is named already: the first that knew is right.
     pub fn with_function(self, name: impl Into<String>) -> Self {
-        self.change(|inner| _ = inner.function.get_or_insert(name.into()))
+        self.change(|inner| _ = inner.function.get_or_insert_with(|| cap(name.into(), TEXT_LIMIT)))
     }
 
     /// Says which batch of its stream it was, counted from 0.
@@ -114,28 +119,30 @@ impl Error {
 
     /// Describes the worker: language, number, process, age.
     pub fn with_worker(self, worker: impl Into<String>) -> Self {
-        self.change(|inner| _ = inner.worker.get_or_insert(worker.into()))
+        self.change(|inner| _ = inner.worker.get_or_insert_with(|| cap(worker.into(), TEXT_LIMIT)))
     }
 
     /// Adds the exception that the function raised.
     pub fn with_remote(self, remote: Remote) -> Self {
-        self.change(|inner| inner.remote = Some(remote))
+        let Remote { kind, message, traceback } = remote;
+        let capped = Remote { kind: cap(kind, TEXT_LIMIT), message: cap(message, TEXT_LIMIT), traceback: cap(traceback, TRACEBACK_LIMIT) };
+        self.change(|inner| inner.remote = Some(capped))
     }
 
     /// Adds the last lines that the worker printed.
     pub fn with_output(self, lines: Vec<String>) -> Self {
-        self.change(|inner| inner.output = lines)
+        self.change(|inner| inner.output = lines.into_iter().map(|line| cap(line, TEXT_LIMIT)).collect())
     }
 
     /// Adds the stack that the worker wrote when it died.
     pub fn with_stack(self, stack: impl Into<String>) -> Self {
-        let stack = stack.into();
+        let stack = cap(stack.into(), TRACEBACK_LIMIT);
         self.change(|inner| inner.stack = (!stack.is_empty()).then_some(stack))
     }
 
     /// Says what to do next.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        self.change(|inner| inner.hint = Some(hint.into()))
+        self.change(|inner| inner.hint = Some(cap(hint.into(), TEXT_LIMIT)))
     }
 
     /// Says in which failure capsule the input that failed was saved.
@@ -146,6 +153,16 @@ impl Error {
     /// Says why no failure capsule was saved where one was asked for.
     pub fn without_capsule(self, reason: impl Into<String>) -> Self {
         self.change(|inner| inner.capsule = Some(Saved::Not(reason.into())))
+    }
+
+    /// Replaces the sentence, where more is known than who failed could know; the place stays.
+    pub(crate) fn with_message(self, message: impl Into<String>) -> Self {
+        self.change(|inner| inner.message = cap(message.into(), TEXT_LIMIT))
+    }
+
+    /// Replaces the code, for the same reason.
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        self.change(|inner| inner.code = code)
     }
 
     /// The stable code.

@@ -5,6 +5,7 @@
 
 mod host;
 mod keep;
+mod leases;
 mod message;
 mod result;
 mod socket;
@@ -12,9 +13,10 @@ mod suppressed;
 mod wire;
 mod worker;
 
-pub(crate) use host::Outgoing;
 pub use host::{HostLink, Incoming};
 pub(crate) use keep::{Keep, within};
+pub(crate) use leases::Outgoing;
+pub use leases::{Holder, Lease};
 pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
 pub use result::RawResult;
 pub use socket::{Packet, Socket};

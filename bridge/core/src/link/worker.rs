@@ -182,7 +182,11 @@ impl WorkerLink {
                 drop(ended);
             }
             ToWorker::Forget { segments } => segments.iter().for_each(|&id| _ = self.segments.remove(id)),
-            ToWorker::Trim => _ = self.arena.discard_idle(),
+            ToWorker::Trim => {
+                _ = self.arena.discard_idle();
+                // Whoever serves has something to let go of too.
+                self.state().inbox.push_back(message);
+            }
             ToWorker::Spilled { lease, extent } => {
                 let bytes = self.resolve_segment(extent, ())?.private_copy();
                 self.release(lease);

@@ -25,7 +25,7 @@ impl Pool {
         let mut position = Position { batch, rows: row..row };
         for arguments in arguments {
             position.rows = position.rows.end..position.rows.end + arguments.num_rows() as u64;
-            results.push(self.inner.call(&known, arguments, &position).await?.result);
+            results.push(self.inner.call_apart(&known, arguments, position.clone()).await?);
             position.batch += 1;
         }
         Ok(results)

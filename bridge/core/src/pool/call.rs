@@ -14,10 +14,8 @@ use tokio::task::JoinSet;
 use super::arguments::{self, Selection};
 use super::map::MapOptions;
 use super::places::{Answer, all_busy};
-use super::quarantine::Answered;
 use super::registry::Known;
 use super::{Inner, closed, quarantine};
-use crate::capsule::Given;
 use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Kind, Language, Signature};
@@ -36,22 +34,41 @@ pub(super) struct Position {
     pub(super) rows: Range<u64>,
 }
 
+impl Position {
+    /// The only batch of a call.
+    fn alone(rows: usize) -> Self {
+        Self { batch: 0, rows: 0..rows as u64 }
+    }
+
+    /// Says in an error where it was, unless it says so already: what was found out closer to the cause is narrower.
+    pub(super) fn place(&self, error: Error, function: &str) -> Error {
+        error.with_function(function).with_batch(self.batch).with_rows(self.rows.clone())
+    }
+}
+
 pub(super) async fn with_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
+    let position = Position::alone(batch.num_rows());
+    one_batch(inner, function, batch, &position).await.map_err(|error| position.place(error, function.name()))
+}
+
+async fn one_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch, position: &Position) -> Result<RecordBatch> {
     let known = inner.known(function).await?;
     let signature = known.signature();
     if signature.kind == Kind::Batches {
         return whole_stream(inner, function, &signature, batch).await;
     }
     let arguments = Selection::new(&signature, &batch.schema(), None)?.of(&batch)?;
-    let position = Position { batch: 0, rows: 0..batch.num_rows() as u64 };
-    inner.call_apart(&known, arguments, position).await
+    inner.call_apart(&known, arguments, position.clone()).await
 }
 
 pub(super) async fn with_arrays(inner: &Arc<Inner>, function: &Function, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
-    let known = inner.known(function).await?;
-    let arguments = arguments::positional(&known.signature(), arrays)?;
-    let position = Position { batch: 0, rows: 0..arguments.num_rows() as u64 };
-    inner.call_apart(&known, arguments, position).await
+    let position = Position::alone(arrays.first().map_or(0, |array| array.len()));
+    let call = async {
+        let known = inner.known(function).await?;
+        let arguments = arguments::positional(&known.signature(), arrays)?;
+        inner.call_apart(&known, arguments, position.clone()).await
+    };
+    call.await.map_err(|error| position.place(error, function.name()))
 }
 
 async fn whole_stream(inner: &Arc<Inner>, function: &Function, signature: &Signature, batch: RecordBatch) -> Result<RecordBatch> {
@@ -114,14 +131,14 @@ impl Inner {
     }
 
     /// Describes a batch for workers; what is not in shared memory is copied there.
-    pub(super) fn outgoing(&self, batch: &RecordBatch) -> Result<Outgoing> {
+    pub(super) fn outgoing(&self, batch: &RecordBatch, number: u64) -> Result<Outgoing> {
         let export = exchange::export(batch, self, &self.ledger, Direction::Input)?;
         let mut descriptor = Vec::new();
         export.descriptor.encode(&mut descriptor);
         let segments = self.segments_of(&export)?;
         let extents = export.extents.clone().into();
         let keep = Arc::new(Keep::of_export(batch, self, export.blocks, &export.extents));
-        Ok(Outgoing { schema: batch.schema(), descriptor, extents, segments, keep })
+        Ok(Outgoing { batch: number, schema: batch.schema(), descriptor: descriptor.into(), extents, segments, keep })
     }
 
     /// The segments that an export names, each once. They are there: the batch that is exported holds what it lies in.
@@ -144,16 +161,6 @@ impl Inner {
         exchange::import(&export.descriptor, &batch.schema(), &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
     }
 
-    /// Sends one batch of arguments to a function and waits for what becomes of it.
-    pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
-        let kept = self.capsules.is_on().then(|| arguments.clone());
-        let outcome = self.quarantined(known, arguments, position).await;
-        outcome.map_err(|error| match &kept {
-            Some(batch) => self.encapsulated(error, known, Given::Batch { batch, number: position.batch, rows: position.rows.clone() }),
-            None => error,
-        })
-    }
-
     /// Sends some rows to a function and waits for the checked result, without the rows that are to be taken out of it.
     pub(super) async fn attempt(
         &self,
@@ -164,8 +171,8 @@ impl Inner {
     ) -> Result<(RecordBatch, Suppressed)> {
         let rows = arguments.num_rows();
         let signature = known.signature();
-        let placed = |error: Error| error.with_function(&signature.name).with_batch(position.batch).with_rows(position.rows.clone());
-        let mut raw = self.answer(known, arguments).await.map_err(|failed| match failed {
+        let placed = |error: Error| position.place(error, &signature.name);
+        let mut raw = self.answer(known, arguments, position.batch).await.map_err(|failed| match failed {
             Failed::Here(error) => placed(error),
             Failed::There(remote) => {
                 // A worker may say any number.
@@ -188,15 +195,14 @@ impl Inner {
         Ok((taken().map_err(placed)?, suppressed))
     }
 
-    async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch) -> Result<RawResult, Failed> {
+    async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch, number: u64) -> Result<RawResult, Failed> {
         self.usable()?;
         let deadline = known.deadline(self.options.deadline);
         let mut retries = known.retries();
-        let mut outgoing = None;
-        let mut shortage = Shortage::default();
+        let mut posting = Posting { arguments, number, outgoing: None, shortage: Shortage::default() };
         loop {
             let call = self.call_number();
-            let send = || self.send(known, call, &arguments, &mut outgoing, &mut shortage, deadline);
+            let send = || self.send(known, call, &mut posting, deadline);
             let (worker, answer) = self.when_possible(known.language(), send).await?;
             let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
             let answer = answer.await;
@@ -221,18 +227,16 @@ impl Inner {
         &self,
         known: &Known,
         call: u64,
-        arguments: &RecordBatch,
-        outgoing: &mut Option<Outgoing>,
-        shortage: &mut Shortage,
+        posting: &mut Posting,
         deadline: Option<Duration>,
     ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
         let Some(room) = self.places.take_room(known.language())? else { return Ok(None) };
         step!("host::room");
-        let batch = match outgoing {
+        let batch = match &mut posting.outgoing {
             Some(batch) => batch,
-            None => match self.outgoing(arguments) {
-                Ok(batch) => outgoing.insert(batch),
-                Err(error) => return shortage.judge(self, error).map(|()| None),
+            None => match self.outgoing(&posting.arguments, posting.number) {
+                Ok(batch) => posting.outgoing.insert(batch),
+                Err(error) => return posting.shortage.judge(self, error).map(|()| None),
             },
         };
         step!("host::exported");
@@ -281,6 +285,14 @@ pub(super) fn conform(declared: &SchemaRef, batch: RecordBatch) -> Result<Record
     arguments::assemble(declared.clone(), batch.columns().to_vec(), rows)
 }
 
+/// A batch of arguments that is to be sent, perhaps more than once.
+struct Posting {
+    arguments: RecordBatch,
+    number: u64,
+    outgoing: Option<Outgoing>,
+    shortage: Shortage,
+}
+
 /// Since when somebody waits for shared memory.
 #[derive(Default)]
 pub(super) struct Shortage {
@@ -296,7 +308,7 @@ impl Shortage {
         match self.since {
             // Once for each wait: workers that trim must ask for new segments soon.
             None => inner.memory.trim(),
-            Some(since) if since.elapsed() > MEMORY_WAIT => return Err(error.with_hint(inner.memory.holders())),
+            Some(since) if since.elapsed() > inner.patience(MEMORY_WAIT) => return Err(inner.explained(error)),
             Some(_) => {}
         }
         self.since.get_or_insert_with(Instant::now);

@@ -147,8 +147,7 @@ impl Task {
             answered.result = append(&answered.of_input(input)?, &answered.result)?;
         }
         let schema = self.schema.get_or_init(|| answered.result.schema());
-        let placed = |error: Error| error.with_function(&self.known.signature().name).with_batch(position.batch).with_rows(position.rows);
-        answered.result = conform(schema, answered.result).map_err(placed)?;
+        answered.result = conform(schema, answered.result).map_err(|error| position.place(error, &self.known.signature().name))?;
         Ok(answered)
     }
 }
@@ -182,6 +181,18 @@ struct Mapping {
 
 impl Mapping {
     fn begin(&mut self, batch: RecordBatch) -> Result<()> {
+        let rows = batch.num_rows() as u64;
+        let position = Position { batch: self.started, rows: self.rows..self.rows + rows };
+        let arguments = self.arguments(&batch).map_err(|error| position.place(error, &self.task.known.signature().name))?;
+        let (task, number) = (self.task.clone(), self.started);
+        self.running.push(Box::pin(async move { (number, task.run(batch, arguments, position).await) }));
+        self.started += 1;
+        self.rows += rows;
+        Ok(())
+    }
+
+    /// What the function is given of a batch of the source.
+    fn arguments(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         if !self.selection.as_ref().is_some_and(|selection| selection.fits(batch.schema_ref())) {
             if self.selection.is_some() {
                 let message = format!("batch {} of the source has another schema than those before it", self.started);
@@ -191,14 +202,7 @@ impl Mapping {
             self.letters.expect(&self.task.known, selection.schema());
             self.selection = Some(selection);
         }
-        let arguments = self.selection.as_ref().expect("it was just made").of(&batch)?;
-        let rows = batch.num_rows() as u64;
-        let position = Position { batch: self.started, rows: self.rows..self.rows + rows };
-        let (task, number) = (self.task.clone(), self.started);
-        self.running.push(Box::pin(async move { (number, task.run(batch, arguments, position).await) }));
-        self.started += 1;
-        self.rows += rows;
-        Ok(())
+        self.selection.as_ref().expect("it was just made").of(batch)
     }
 
     /// A result whose turn it is; what was taken out of it can be had from now on.
@@ -223,7 +227,8 @@ impl Stream for Mapping {
                         if let Err(error) = batch.and_then(|batch| this.begin(batch)) {
                             // A source that failed is at its end; what is under way still comes, and the error in its turn.
                             this.ended = true;
-                            this.ready.push_back((this.started, Err(error.with_function(&this.task.known.signature().name))));
+                            let error = error.with_function(&this.task.known.signature().name).with_batch(this.started);
+                            this.ready.push_back((this.started, Err(error)));
                             this.started += 1;
                         }
                     }

@@ -11,6 +11,7 @@ mod call;
 mod capsules;
 mod event;
 mod launches;
+mod leases;
 mod map;
 mod memory;
 mod places;
@@ -38,6 +39,7 @@ pub use quarantine::DeadLetters;
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
+use crate::link::Lease;
 use crate::memory::{Arena, Block};
 use builder::Options;
 use capsules::Capsules;
@@ -96,7 +98,6 @@ impl Pool {
     /// # Errors
     /// Codes 11xx where the function cannot be loaded; codes 10xx and 2xxx where no worker can be had.
     pub async fn describe(&self, function: &Function) -> Result<Arc<Signature>> {
-        self.inner.usable()?;
         Ok(self.inner.known(function).await?.signature())
     }
 
@@ -107,7 +108,6 @@ impl Pool {
     /// What is wrong with the arguments (6xxx), what the function raised (3xxx), what is wrong with its result (4xxx), or how its worker ended (2xxx).
     /// The call after it works.
     pub async fn call(&self, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
-        self.inner.usable()?;
         call::with_batch(&self.inner, function, batch).await
     }
 
@@ -116,7 +116,6 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call`].
     pub async fn call_arrays(&self, function: &Function, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
-        self.inner.usable()?;
         call::with_arrays(&self.inner, function, arrays).await
     }
 
@@ -131,7 +130,6 @@ impl Pool {
     where
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
-        self.inner.usable()?;
         map::start(&self.inner, function, source.boxed(), options).await
     }
 
@@ -212,6 +210,20 @@ impl Pool {
     /// The rows that were taken out of the results of [`Pool::call`] and [`Pool::call_arrays`]; those of a stream are in [`Batches::dead_letters`].
     pub fn dead_letters(&self) -> &DeadLetters {
         &self.inner.letters
+    }
+
+    /// Every batch that is in shared memory for somebody: arguments that workers were lent, and results that this process has. Those that a function
+    /// has answered and not let go of say so; they are what fills a pool whose functions keep their arguments.
+    ///
+    /// ```no_run
+    /// # let pool = transom::Pool::builder().build()?;
+    /// for lease in pool.leases().iter().filter(|lease| lease.answered) {
+    ///     println!("{} bytes of batch {} of `{}`, for {:?}", lease.bytes, lease.batch, lease.function, lease.age);
+    /// }
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn leases(&self) -> Vec<Lease> {
+        self.inner.leases().into_iter().map(|(_, lease)| lease).collect()
     }
 
     /// The copy ledger: how many bytes crossed in place, how many were copied, and why.

@@ -219,7 +219,10 @@ impl State {
 
     /// Whether there is, or will most likely be, any worker for functions of a language.
     fn check_hope(&self, language: Language) -> Result<()> {
-        let hopeless = |place: &Place| place.link.is_none() && (place.retired || place.failed_starts >= START_ATTEMPTS);
+        // A start that took all the time there is would take as long again.
+        let timed_out = |place: &Place| place.start_error.as_ref().is_some_and(|error| error.code() == Code::StartTimeout);
+        let failing = |place: &Place| place.retired || place.failed_starts >= START_ATTEMPTS || timed_out(place);
+        let hopeless = |place: &Place| place.link.is_none() && failing(place);
         if !self.of(language).all(hopeless) {
             return Ok(());
         }

@@ -106,10 +106,14 @@ impl Registry {
 impl Inner {
     /// The function with its signature; loads it in a worker the first time. A failure is not remembered: the user may mend the file and call again.
     pub(super) async fn known(&self, function: &Function) -> Result<Arc<Known>> {
-        let known = self.registry.entry(function);
-        known.signature.get_or_try_init(|| self.describe(&known)).await?;
-        known.check()?;
-        Ok(known)
+        let described = async {
+            self.usable()?;
+            let known = self.registry.entry(function);
+            known.signature.get_or_try_init(|| self.describe(&known)).await?;
+            known.check()?;
+            Ok(known)
+        };
+        described.await.map_err(|error: Error| error.with_function(function.name()))
     }
 
     async fn describe(&self, known: &Arc<Known>) -> Result<Arc<Signature>> {
@@ -119,8 +123,8 @@ impl Inner {
             let outcome = answer.await;
             match outcome {
                 Ok(Defined::Signature(signature)) => return Ok(Arc::new(signature)),
-                Ok(Defined::Failed(error)) => return Err(error.into_error().with_function(known.function.name())),
-                Ok(Defined::Lost(Answer::Died(error))) => return Err(error.with_function(known.function.name())),
+                Ok(Defined::Failed(error)) => return Err(error.into_error()),
+                Ok(Defined::Lost(Answer::Died(error))) => return Err(error),
                 Ok(Defined::Lost(_)) => {}
                 Err(_) => return Err(super::closed()),
             }

@@ -44,6 +44,9 @@ pub trait Runtime {
         self.call(function, arguments).map(|result| (result, Suppressed::default()))
     }
 
+    /// Shared memory is short: lets go of arguments that nobody can reach any more and that wait to be collected.
+    fn collect(&mut self) {}
+
     /// Opens a batches function over its input; what the iterator gives is sent to the host.
     ///
     /// # Errors
@@ -139,6 +142,10 @@ impl Server<'_> {
                 Ok(())
             }
             ToWorker::End { .. } | ToWorker::Credit { .. } | ToWorker::Cancel { .. } => Ok(()),
+            ToWorker::Trim => {
+                self.runtime.collect();
+                Ok(())
+            }
             // Answers to wishes for memory that were fulfilled meanwhile.
             ToWorker::TryAgain | ToWorker::NoSegment { .. } => Ok(()),
             other => Err(Error::new(Code::ProtocolViolation, format!("{other:?} is not expected here"))),

@@ -18,6 +18,7 @@ use super::Inner;
 use super::call::Position;
 use super::event::Event;
 use super::registry::Known;
+use crate::capsule::Given;
 use crate::failure::{Code, Error, Result};
 use crate::function::OnError;
 use crate::link::{RemoteError, Suppressed};
@@ -112,8 +113,17 @@ pub(super) fn without(result: RecordBatch, suppressed: &Suppressed, on_error: On
 }
 
 impl Inner {
-    /// Runs one batch; rows for which the function fails become what its policy says.
-    pub(super) async fn quarantined(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
+    /// Sends one batch of arguments to a function and waits for the checked result; rows for which it fails become what the policy says, and what
+    /// fails in spite of it is saved as a capsule.
+    pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
+        let kept = self.capsules.is_on().then(|| arguments.clone());
+        self.call_by_policy(known, arguments, position).await.map_err(|error| match &kept {
+            Some(batch) => self.encapsulated(error, known, Given::Batch { batch, number: position.batch, rows: position.rows.clone() }),
+            None => error,
+        })
+    }
+
+    async fn call_by_policy(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
         let (result, bad) = match self.attempt(known, arguments.clone(), position, self.options.mode).await {
             Ok((result, suppressed)) => (result, told(suppressed, 0, 1).collect()),
             Err(error) if search::can_find(known, &error) && arguments.num_rows() > 0 => {
