@@ -19,6 +19,8 @@ class Function:
     def native(library: str, name: str) -> Function: ...
     @staticmethod
     def java(class_name: str, jars: list[str]) -> Function: ...
+    @property
+    def name(self) -> str: ...
     def with_policies(self, deadline: float | None, retries: int) -> Function: ...
 
 class Batches:
@@ -59,6 +61,9 @@ class Pool:
         java: str | None,
         java_class_path: list[str],
         java_options: list[str],
+        capsules: str | None,
+        capsule_bytes: int | None,
+        capsule_count: int | None,
     ) -> Pool: ...
     def call(self, function: Function, batch: pa.RecordBatch) -> pa.Array | pa.RecordBatch: ...
     def call_arrays(self, function: Function, arrays: list[pa.Array]) -> pa.Array: ...
@@ -77,3 +82,12 @@ def write_addresses(descriptor: int) -> None:
 
 def serve(descriptor: int, runtime: object) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
+
+def replay(path: str, rows: tuple[int, int] | None, python: str | None, env: list[tuple[str, str]], deadline: float | None) -> list[pa.RecordBatch]:
+    """Calls a capsule's function once more in a fresh worker, and gives what it returns."""
+
+def replay_here(path: str, rows: tuple[int, int], runtime: object) -> list[pa.RecordBatch]:
+    """Calls a capsule's function in this process."""
+
+def replay_command(path: str, rows: tuple[int, int] | None, python: str | None) -> tuple[list[str], str | None]:
+    """The command that calls it in a process of its own, and the working directory for it."""

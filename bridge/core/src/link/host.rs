@@ -119,11 +119,11 @@ impl HostLink {
         self.send(&ToWorker::Define { function: number, source: function.source().clone(), import_path: function.import_path().to_vec() })
     }
 
-    /// Sends one batch to a function.
-    pub(crate) fn call(&self, call: u64, function: u32, batch: &Outgoing) -> Result<()> {
+    /// Sends one batch to a function; with `suppress` the worker may go on behind rows for which it fails.
+    pub(crate) fn call(&self, call: u64, function: u32, suppress: bool, batch: &Outgoing) -> Result<()> {
         self.state().leases.begin(call, function, batch.batch, false);
         let (schema, lease) = self.prepare(call, batch).inspect_err(|_| self.state().leases.finish(call))?;
-        let sent = self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.to_vec() });
+        let sent = self.send(&ToWorker::Call { call, function, schema, lease, suppress, descriptor: batch.descriptor.to_vec() });
         sent.inspect_err(|_| {
             self.state().leases.finish(call);
             self.released(&[lease]);
@@ -147,6 +147,7 @@ impl HostLink {
     /// Everything that must be known before a descriptor is: segments, schema, lease.
     fn prepare(&self, call: u64, batch: &Outgoing) -> Result<(u32, u64)> {
         let schema = self.schema_number(&batch.schema)?;
+        step!("host::prepare");
         let mut state = self.state();
         state.quiet = false;
         state.flush_books(self);
@@ -171,6 +172,7 @@ impl HostLink {
     /// Gives the worker a new segment for its results.
     pub(crate) fn grant(&self, segment: Arc<Segment>) {
         let message = ToWorker::Segment { id: segment.id(), role: Role::Output, len: segment.len() as u64 }.encode();
+        step!(only "host::grant");
         let mut state = self.state();
         if state.closed {
             return;
@@ -281,14 +283,15 @@ impl HostLink {
                 self.released(&leases);
                 None
             }
-            ToHost::Result { call, result, schema, copies, busy, descriptor } => {
+            ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor } => {
+                step!("host::result");
                 let descriptor = Descriptor::decode(&descriptor);
                 let (schema, owned, lent) = self.readable(schema, descriptor.as_ref().ok())?;
                 let own = |extent: &Extent| owned.iter().any(|segment| segment.id() == extent.segment);
                 let bytes = descriptor.iter().flat_map(Descriptor::extents).filter(own).map(|extent| extent.len).sum();
                 self.state().leases.result(call, result, bytes);
                 let memory = ResultMemory { lease: Arc::new(ResultLease::new(self, result)), owned, lent };
-                Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, busy }))
+                Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, suppressed, busy }))
             }
             ToHost::Spilled { result, extent } => {
                 let bytes = self.read_spilled(extent)?;
@@ -303,6 +306,7 @@ impl HostLink {
 
     /// The worker has mapped its segment: from here on nobody else can write it, and results may lie in it.
     fn mapped(&self, id: u32) -> Result<()> {
+        step!("host::mapped");
         let mut state = self.state();
         let segment = state.granted.remove(&id).ok_or_else(|| violation("a worker mapped a segment that it was not given"))?;
         segment.close_to_writers()?;
@@ -327,6 +331,7 @@ impl HostLink {
     }
 
     fn released(&self, leases: &[u64]) {
+        step!(only "host::released");
         let mut state = self.state();
         let ended = state.leases.end(leases);
         state.part_with_leaving();
@@ -358,6 +363,7 @@ impl HostLink {
         if std::process::id() != self.process {
             return;
         }
+        step!(only "host::give_back");
         let mut state = self.state();
         state.leases.drop_result(result);
         if !state.closed {
@@ -372,6 +378,7 @@ impl HostLink {
 
     /// The worker is gone: every lease it had has ended, and its segments leave the pool. Gives the numbers of those segments.
     pub(crate) fn close(&self) -> Vec<u32> {
+        step!(only "host::close");
         let mut state = self.state();
         state.closed = true;
         let leases = std::mem::take(&mut state.leases);

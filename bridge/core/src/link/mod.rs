@@ -9,6 +9,7 @@ mod leases;
 mod message;
 mod result;
 mod socket;
+mod suppressed;
 mod wire;
 mod worker;
 
@@ -19,10 +20,11 @@ pub use leases::{Holder, Lease};
 pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
 pub use result::RawResult;
 pub use socket::{Packet, Socket};
+pub use suppressed::Suppressed;
 pub use worker::{Received, WorkerLink};
 
 /// The version of the protocol. Both sides must bear the same; it changes with every change of a message.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The longest packet: longer messages are put in shared memory.
 pub const MAX_PACKET: usize = 48 * 1024;

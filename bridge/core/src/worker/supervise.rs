@@ -77,10 +77,10 @@ impl Spawner {
                 _ = answer.send(Process::start(&launch));
             }
         };
-        std::thread::Builder::new()
-            .name("transom-spawner".to_owned())
-            .spawn(run)
-            .map_err(|error| Error::system(Code::System, "cannot start a thread", error))?;
+        std::thread::Builder::new().name("transom-spawner".to_owned()).spawn(run).map_err(|error| {
+            Error::system(Code::System, "cannot start a thread", error)
+                .with_hint("raise the limit on processes and threads (`ulimit -u`, or that of the container)")
+        })?;
         Ok(Self { orders })
     }
 
@@ -139,7 +139,7 @@ impl<O: Owner> Supervisor<O> {
         let mut answers = Vec::with_capacity(ends.len());
         for ((worker, link), mut end) in self.workers.clone().zip(&links).zip(ends) {
             let process = format!("worker {worker} (process {})", shared.process.pid());
-            end.reason = end.reason.with_worker(process);
+            end.reason = exit::explained(end.reason.with_worker(process));
             end.reason = match &words {
                 Ok(words) => words.complete(end.reason, link),
                 Err(error) => Error::system(Code::DescriptorLimit, "cannot read what a worker prints", error),
