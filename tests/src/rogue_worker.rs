@@ -308,8 +308,10 @@ impl Rogue {
     fn what_it_may_say(&self, call: u64, lease: u64, rows: u64, lent: Extent, segment: u32) -> Vec<Vec<u8>> {
         let error = RemoteError { row: Some(1), hint: Some("do".to_owned()), ..RemoteError::new(Code::FunctionRaised, "no") };
         let mine = Extent { segment, offset: 0, len: lent.len };
-        let (copies, busy, suppressed) = (Copies::default(), Duration::ZERO, Suppressed::default());
-        let result = |descriptor| ToHost::Result { call, result: 2, schema: 1, copies, busy, suppressed: suppressed.clone(), descriptor };
+        let result = |descriptor| {
+            let (copies, busy, suppressed) = (Copies::default(), Duration::ZERO, Suppressed::default());
+            ToHost::Result { call, result: 2, schema: 1, copies, busy, suppressed, descriptor }
+        };
         let messages = [
             self.schema_of(1, "x"),
             result(wire(rows, &[lent])),
