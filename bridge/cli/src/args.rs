@@ -157,9 +157,17 @@ pub(crate) struct Replay {
     pub(crate) env: Vec<(String, String)>,
 }
 
-/// Checks what Transom needs from this machine, and says how to mend what is missing.
+/// Checks what Transom needs from this machine, and says how to mend what is missing; or looks into a running pool.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Doctor {
+    /// Show the workers, leases and segments of the pools of a running process; without PID of all processes of this user
+    #[arg(long, value_name = "PID", num_args = 0..=1)]
+    pub(crate) pool: Option<Option<u32>>,
+
+    /// Give what pools say as JSON, one pool on each line
+    #[arg(long, requires = "pool")]
+    pub(crate) json: bool,
+
     /// The Python interpreter [default: as for `run`]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
