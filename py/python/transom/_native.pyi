@@ -60,6 +60,10 @@ class Pool:
         mode: str,
         deadline: float | None,
         window: int,
+        worker_memory: int | None,
+        worker_descriptors: int | None,
+        worker_processes: int | None,
+        result_limit: int | None,
         native_worker: str | None,
         java: str | None,
         java_class_path: list[str],
@@ -81,6 +85,8 @@ class Pool:
     def copies(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
+def bytes_in(text: str) -> int: ...
+def write_stacks() -> int | None: ...
 def write_addresses(descriptor: int) -> None:
     """From now on a fault in this process first writes its address to `descriptor`."""
 

@@ -53,6 +53,12 @@ def pool_busy(room: Room) -> Seen:
         return room.seen(lambda: pool.call(same, X))
 
 
+@trigger(5004)
+def result_too_large(room: Room) -> Seen:
+    pool = room.pool(result_limit="1MiB")
+    return room.seen(lambda: pool.call(same, pa.array(range(MIB))))
+
+
 @trigger(5006)
 def too_many_failures(room: Room) -> Seen:
     # A function that takes out the rows which kill its worker, and dies of every one.
