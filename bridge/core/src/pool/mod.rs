@@ -7,6 +7,7 @@ mod again;
 mod arguments;
 mod attach;
 mod blocking;
+mod breaker;
 mod builder;
 mod call;
 mod capsules;
@@ -18,6 +19,7 @@ mod memory;
 mod places;
 mod quarantine;
 mod registry;
+mod size;
 mod stream;
 mod supervised;
 
@@ -37,6 +39,7 @@ pub(crate) use capsules::mode_name;
 pub use event::{Event, FunctionStats, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
 pub use quarantine::DeadLetters;
+pub use size::bytes_in;
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
