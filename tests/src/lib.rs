@@ -4,7 +4,10 @@ pub mod faults;
 pub mod hosts;
 pub mod invariants;
 pub mod kills;
+pub mod shortages;
+pub mod stepping;
 pub mod steps;
+pub mod stuck;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +27,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use transom::{Event, Function, Pool, PoolBuilder};
 
 /// How long a test may take; what takes longer waits for something that will not come.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A pool of native workers.
 pub fn native(worker: &str, workers: usize) -> PoolBuilder {
