@@ -23,7 +23,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 pub use faults::Programs;
 pub use invariants::Belongings;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use transom::{Event, Function, Pool, PoolBuilder};
 
 /// How long a test may take; what takes longer waits for something that will not come.
@@ -135,6 +135,11 @@ impl Gate {
     /// Waits for a function that stands at the gate, and lets it through.
     pub fn let_through(&self) {
         drop(fs::OpenOptions::new().write(true).open(&self.path).expect("the gate is there"));
+    }
+
+    /// Lets a function through that stands at the gate; says whether there was one.
+    pub fn let_through_if_there(&self) -> bool {
+        rustix::fs::open(&self.path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).is_ok()
     }
 }
 

@@ -80,7 +80,10 @@ pub fn kill_after_each(worker: &str, counts: impl IntoIterator<Item = u64>) -> u
 
 /// How many instructions there are from the moment at which a result is about to be told of until the worker waits for its next message.
 pub fn instructions(worker: &str) -> u64 {
-    match kill_after(&pool(worker), u64::MAX).0 {
+    let before = Belongings::now();
+    let killed = kill_after(&pool(worker), u64::MAX).0;
+    before.assert_unchanged();
+    match killed {
         Killed::AtTheEnd(count) => count,
         Killed::There => unreachable!("no worker takes as long"),
     }
