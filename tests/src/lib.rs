@@ -1,6 +1,7 @@
 //! Shared by the tests: batches, moments, and the check that nothing was left behind.
 
 pub mod faults;
+pub mod garble;
 pub mod hosts;
 pub mod invariants;
 pub mod kills;

@@ -12,6 +12,7 @@ use super::MAX_PACKET;
 use super::keep::{Keep, bad, within};
 use super::message::{Copies, RemoteError, ToHost, ToWorker};
 use super::socket::{Packet, Socket};
+use super::suppressed::Suppressed;
 use super::wire::violation;
 use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
@@ -181,7 +182,11 @@ impl WorkerLink {
                 drop(ended);
             }
             ToWorker::Forget { segments } => segments.iter().for_each(|&id| _ = self.segments.remove(id)),
-            ToWorker::Trim => _ = self.arena.discard_idle(),
+            ToWorker::Trim => {
+                _ = self.arena.discard_idle();
+                // Whoever serves has something to let go of too.
+                self.state().inbox.push_back(message);
+            }
             ToWorker::Spilled { lease, extent } => {
                 let bytes = self.resolve_segment(extent, ())?.private_copy();
                 self.release(lease);
@@ -230,7 +235,7 @@ impl WorkerLink {
     ///
     /// # Errors
     /// What the arena says, and `BAD_SCHEMA`.
-    pub fn send_result(&self, call: u64, batch: RecordBatch, busy: Duration) -> Result<()> {
+    pub fn send_result(&self, call: u64, batch: RecordBatch, suppressed: Suppressed, busy: Duration) -> Result<()> {
         // Before the arena is touched, whose pages a forked child does not have.
         self.not_forked()?;
         let ledger = Ledger::default();
@@ -243,7 +248,7 @@ impl WorkerLink {
         export.descriptor.encode(&mut bytes);
         let keep = Keep::of_export(&batch, self, export.blocks, &export.extents);
         let result = self.state().keep(keep);
-        let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, descriptor: bytes });
+        let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor: bytes });
         if sent.is_err() {
             let unsent = self.state().results.remove(&result);
             // Out of the lock: it may be the last to hold an input, whose release needs the books.

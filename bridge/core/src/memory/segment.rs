@@ -54,8 +54,8 @@ impl Segment {
         step!("system::ftruncate", errno => shortage("cannot size a shared memory segment", len, errno));
         rustix::fs::ftruncate(&file, len as u64).map_err(|error| shortage("cannot size a shared memory segment", len, error))?;
         reserve_pages(&file, len)?;
-        step!("system::seal", errno => Error::system(Code::SealsMissing, "cannot seal a segment's size", errno));
-        rustix::fs::fcntl_add_seals(&file, SIZE_SEALS).map_err(|error| Error::system(Code::SealsMissing, "cannot seal a segment's size", error))?;
+        step!("system::seal", errno => unsealed("cannot seal a segment's size", errno));
+        rustix::fs::fcntl_add_seals(&file, SIZE_SEALS).map_err(|error| unsealed("cannot seal a segment's size", error))?;
         let file = File::from(file);
         let mut options = MmapOptions::new();
         options.len(len);
@@ -110,14 +110,18 @@ impl Segment {
     /// # Errors
     /// `SEALS_MISSING` where the kernel refuses.
     pub fn close_to_writers(&self) -> Result<()> {
-        step!("system::close_to_writers", errno => Error::system(Code::SealsMissing, "cannot seal a segment against writers", errno));
-        rustix::fs::fcntl_add_seals(&self.file, CLOSING_SEALS)
-            .map_err(|error| Error::system(Code::SealsMissing, "cannot seal a segment against writers", error))
+        step!("system::close_to_writers", errno => unsealed("cannot seal a segment against writers", errno));
+        rustix::fs::fcntl_add_seals(&self.file, CLOSING_SEALS).map_err(|error| unsealed("cannot seal a segment against writers", error))
     }
 
     /// The number by which host and workers name the segment.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The number of its file in the kernel, by which other processes' mappings of it can be told; `None` where the kernel does not say.
+    pub fn inode(&self) -> Option<u64> {
+        rustix::fs::fstat(&self.file).ok().map(|status| status.st_ino)
     }
 
     /// Who may write it.
@@ -170,6 +174,11 @@ fn reserve_pages(file: &OwnedFd, len: usize) -> Result<()> {
             Err(error) => return Err(shortage("cannot reserve shared memory", len, error)),
         }
     }
+}
+
+fn unsealed(doing: &str, error: rustix::io::Errno) -> Error {
+    Error::system(Code::SealsMissing, doing, error)
+        .with_hint("run `transom doctor`; Linux 5.1 or later is needed, and a container that lets `fcntl` seal")
 }
 
 fn shortage(doing: &str, len: usize, error: rustix::io::Errno) -> Error {

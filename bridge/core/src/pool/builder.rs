@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::capsules::{self, Capsules};
 use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
 use super::registry::Registry;
-use super::{Inner, Pool};
+use super::{DeadLetters, Inner, Pool};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
@@ -49,6 +50,7 @@ pub(super) struct Options {
     pub(super) window: usize,
     pub(super) deadline: Option<Duration>,
     pub(super) start_limit: Duration,
+    pub(super) capsules: capsules::Settings,
 }
 
 impl Default for PoolBuilder {
@@ -70,6 +72,7 @@ impl Default for PoolBuilder {
                 window: 2,
                 deadline: None,
                 start_limit: START_LIMIT,
+                capsules: capsules::Settings::default(),
             },
         }
     }
@@ -169,6 +172,32 @@ impl PoolBuilder {
         self
     }
 
+    /// Saves a failure capsule in this folder for each batch that fails: its arguments, the function, and what is needed to see the failure again with
+    /// [`crate::replay()`]. By default the folder that `TRANSOM_CAPSULES` names, and none where it is not set, since capsules hold the data itself.
+    /// `docs/capsules.md` says what is in them.
+    pub fn capsules(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.options.capsules.place = capsules::Place::Folder(folder.into());
+        self
+    }
+
+    /// The most bytes of arguments in one capsule; 64 MiB by default. Of a larger batch the rows around the failing one are saved.
+    pub fn capsule_bytes(mut self, bytes: u64) -> Self {
+        self.options.capsules.bytes = bytes;
+        self
+    }
+
+    /// The most capsules that the pool saves; 16 by default.
+    pub fn capsule_count(mut self, capsules: usize) -> Self {
+        self.options.capsules.count = capsules;
+        self
+    }
+
+    /// No capsules, whatever the environment says.
+    pub(crate) fn without_capsules(mut self) -> Self {
+        self.options.capsules.place = capsules::Place::Nowhere;
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn options(&self) -> &Options {
         &self.options
@@ -194,7 +223,9 @@ impl PoolBuilder {
             memory,
             ledger: Arc::default(),
             registry: Registry::default(),
+            letters: DeadLetters::default(),
             places: Places::new(options.window),
+            capsules: Capsules::new(&options.capsules)?,
             events: broadcast::Sender::new(1024),
             closing,
             crews,

@@ -64,7 +64,7 @@ fn java(options: &Options) -> Result<PathBuf> {
     Ok(program)
 }
 
-fn java_class_path(options: &Options) -> Result<OsString> {
+pub(super) fn java_class_path(options: &Options) -> Result<OsString> {
     let entries = match variable("TRANSOM_JAVA_CLASS_PATH") {
         Some(path) if options.java_class_path.is_empty() => env::split_paths(&path).collect(),
         _ => options.java_class_path.clone(),

@@ -177,7 +177,7 @@ impl Place {
     fn call(&mut self, link: &HostLink, known: &Known, call: u64, batch: &Outgoing, deadline: Option<Duration>) -> Result<oneshot::Receiver<Answer>> {
         self.introduce(link, known)?;
         step!("host::post");
-        link.call(call, known.number, batch)?;
+        link.call(call, known.number, known.suppresses(), batch)?;
         let (answer, receiver) = oneshot::channel();
         self.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None });
         if deadline.is_some() {
@@ -219,7 +219,10 @@ impl State {
 
     /// Whether there is, or will most likely be, any worker for functions of a language.
     fn check_hope(&self, language: Language) -> Result<()> {
-        let hopeless = |place: &Place| place.link.is_none() && (place.retired || place.failed_starts >= START_ATTEMPTS);
+        // A start that took all the time there is would take as long again.
+        let timed_out = |place: &Place| place.start_error.as_ref().is_some_and(|error| error.code() == Code::StartTimeout);
+        let failing = |place: &Place| place.retired || place.failed_starts >= START_ATTEMPTS || timed_out(place);
+        let hopeless = |place: &Place| place.link.is_none() && failing(place);
         if !self.of(language).all(hopeless) {
             return Ok(());
         }

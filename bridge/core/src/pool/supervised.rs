@@ -139,10 +139,7 @@ impl Owner for Inner {
             Code::MemoryLimit if self.arena.discard_idle() > 0 => self.memory.make(Role::Output, len, have),
             _ => Err(error),
         });
-        made.map_err(|error| match error.code() {
-            Code::MemoryLimit => error.with_hint(self.memory.holders()),
-            _ => error,
-        })
+        made.map_err(|error| self.explained(error))
     }
 
     fn forget(&self, segments: &[u32]) {

@@ -170,7 +170,9 @@ impl<'a, O: Owner> Life<'a, O> {
         let timer = self.next_time();
         let mut closed = self.place.closing.clone();
         let wants_room = self.link().wants_room();
-        let (more, deaf) = (self.more, self.deaf);
+        // Behind a breach nothing is believed any more.
+        let deaf = self.deaf || self.breach.is_some();
+        let more = self.more && !deaf;
         let link = &self.link;
         tokio::select! {
             () = tokio::task::yield_now(), if more => Turn::Messages,
@@ -225,7 +227,8 @@ impl<'a, O: Owner> Life<'a, O> {
             None if !self.ready => {
                 let limit = self.place.launch.start_limit;
                 if self.shared.born.elapsed() >= limit {
-                    self.end_for(Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", limit.as_secs_f64())));
+                    let error = Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", limit.as_secs_f64()));
+                    self.end_for(error.with_hint("start its program by hand, `PYTHON -c \"import pyarrow, transom\"`, and see what it waits for"));
                 }
             }
             None => {
@@ -256,9 +259,8 @@ impl<'a, O: Owner> Life<'a, O> {
     }
 
     fn end_for(&mut self, error: Error) {
-        // The first cause is the cause, and nothing that was sent after it counts.
+        // The first cause is the cause.
         self.breach.get_or_insert(error);
-        (self.deaf, self.more) = (true, false);
         self.kill();
     }
 

@@ -1,5 +1,6 @@
 //! Worker processes: starting them, watching over them from the host, and serving in them.
 
+mod address;
 mod exit;
 mod life;
 mod output;
@@ -9,6 +10,7 @@ mod supervise;
 mod watch;
 mod watched;
 
+pub use address::write_addresses;
 pub use exit::{Ending, decode};
 pub(crate) use process::START_LIMIT;
 pub use process::{Launch, Process, Started};
