@@ -5,7 +5,7 @@ use support::{Random, checked};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_native-worker");
 /// A release has all of them.
-const SAMPLES: u64 = 200;
+const SAMPLES: u64 = 60;
 
 #[test]
 fn a_worker_may_be_killed_after_any_instruction() {

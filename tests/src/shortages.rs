@@ -12,11 +12,13 @@ use crate::{native, scratch};
 
 /// How often the host makes a system call in a run through all steps, from the pool's beginning to its end.
 pub fn host_calls(worker: &str, call: &str) -> u64 {
+    let before = Belongings::now();
     let calls = Arc::new(AtomicU64::new(0));
     let counter = calls.clone();
     fail::cfg_callback(call, move || _ = counter.fetch_add(1, Ordering::Relaxed)).expect("a name");
     drop(steps::run(&native(worker, 1).build().expect("a pool can be made")));
     fail::remove(call);
+    before.assert_unchanged();
     calls.load(Ordering::Relaxed)
 }
 

@@ -11,7 +11,7 @@ use support::hosts::{Host, Task};
 use support::invariants::assert_healthy;
 use support::kills::{Load, under_load};
 use support::shortages::{host_calls, host_without, worker_without};
-use support::stepping::{self, forbidden, kill_after_each};
+use support::stepping::{forbidden, kill_after_each};
 use support::steps::{Action, HOST_STEPS, SYSTEM_STEPS, WORKER_STEPS};
 use support::stuck::{detection, overdue};
 use support::{Belongings, Programs, Random, Round, function, native, numbers};
@@ -116,7 +116,7 @@ pub(crate) const CAMPAIGNS: &[Campaign] = &[
         id: "T4",
         what: "SIGKILL of a worker between two instructions of publishing a result and releasing its input",
         unit: "kills",
-        aim: 20_000,
+        aim: INSTRUCTIONS,
         missing: no_ptrace,
         round: instructions,
     },
@@ -192,13 +192,15 @@ fn refusals(soak: &Soak, left: u64) -> Round {
     Round { count: calls + in_worker, ..Round::default() }
 }
 
-/// Some of all instructions, at random; with the count of a release each has its turn several times over.
+/// How many instructions a worker needs from the moment at which it is about to tell of a result until it waits for its next message, or a few more.
+const INSTRUCTIONS: u64 = 24_000;
+
+/// Each instruction has its turn once, in an order that spreads those of a shorter run.
 fn instructions(soak: &Soak, left: u64) -> Round {
-    let worker = soak.program(NATIVE_WORKER);
-    let all = stepping::instructions(&worker);
-    let mut random = Random::of_this_moment();
+    const STRIDE: u64 = 7919;
+    let done = INSTRUCTIONS - left;
     let kills = left.min(100);
-    let answered = kill_after_each(&worker, (0..kills).map(|_| random.below(all)));
+    let answered = kill_after_each(&soak.program(NATIVE_WORKER), (done..done + kills).map(|turn| turn * STRIDE % INSTRUCTIONS));
     Round { count: kills, details: [("batches answered", answered)].into(), ..Round::default() }
 }
 
