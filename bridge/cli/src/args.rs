@@ -157,9 +157,17 @@ pub(crate) struct Replay {
     pub(crate) env: Vec<(String, String)>,
 }
 
-/// Checks what Transom needs from this machine, and says how to mend what is missing.
+/// Checks what Transom needs from this machine, and says how to mend what is missing; or looks into a running pool.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Doctor {
+    /// Show the workers, leases and segments of the pools of a running process; without PID of all processes of this user
+    #[arg(long, value_name = "PID", num_args = 0..=1)]
+    pub(crate) pool: Option<Option<u32>>,
+
+    /// Give what pools say as JSON, one pool on each line
+    #[arg(long, requires = "pool")]
+    pub(crate) json: bool,
+
     /// The Python interpreter [default: as for `run`]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
@@ -253,6 +261,23 @@ mod tests {
         assert_eq!(run.env, [("A".to_owned(), "b=c".to_owned())]);
         assert_eq!(run.batch_rows.get(), 65_536);
         assert_eq!(run.worker_memory, Some(512 << 20));
+    }
+
+    #[test]
+    fn replays_are_read() {
+        let replay = |options: &[&str]| Args::try_parse_from(["transom", "replay", "failures/f-b0-1"].iter().chain(options)).map(|args| args.command);
+        let Ok(Command::Replay(read)) = replay(&["--rows", "10..12", "--gdb", "--env", "A=b"]) else { panic!("it is one") };
+        assert_eq!((read.rows, read.gdb, read.pdb, read.env.len()), (Some(10..12), true, false, 1));
+        for bad in [
+            &["--rows", "12"][..],
+            &["--rows", "12..12"],
+            &["--rows", "a..b"],
+            &["--pdb", "--gdb"],
+            &["--pdb", "--deadline", "1"],
+            &["--deadline", "0"],
+        ] {
+            assert!(replay(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

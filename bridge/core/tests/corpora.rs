@@ -15,9 +15,9 @@ use support::memory::Host;
 use support::trial;
 use transom::exchange::{Descriptor, Direction, Ledger, encode_schema, export};
 use transom::function::Source;
-use transom::link::{Copies, Hello, PROTOCOL, Ready, RemoteError, ToHost, ToWorker};
+use transom::link::{Copies, Hello, PROTOCOL, Ready, RemoteError, Suppressed, ToHost, ToWorker};
 use transom::memory::{Extent, Role};
-use transom::{Code, Kind, Parameter, Reason, Signature};
+use transom::{Code, Kind, OnError, Parameter, Reason, Signature};
 
 const TARGETS: [(&str, fn(&[u8])); 4] =
     [("descriptor", trial::descriptor), ("message", trial::message), ("schema", trial::schema), ("batch", trial::batch)];
@@ -113,7 +113,7 @@ fn to_worker() -> Vec<ToWorker> {
         define(Source::Module { module: "m".to_owned(), name: "f".to_owned() }),
         define(Source::Pickle { name: "f".to_owned(), bytes: vec![1, 2].into() }),
         ToWorker::Schema { schema: 0, bytes: schema },
-        ToWorker::Call { call: 1, function: 1, schema: 0, lease: 1, descriptor: vec![0; 16] },
+        ToWorker::Call { call: 1, function: 1, schema: 0, lease: 1, suppress: false, descriptor: vec![0; 16] },
         ToWorker::Open { call: 2, function: 1, schema: 0, credit: 2 },
         ToWorker::Input { call: 2, lease: 2, descriptor: vec![0; 16] },
         ToWorker::End { call: 2, error: Some(error()) },
@@ -136,8 +136,11 @@ fn to_host() -> Vec<ToHost> {
         returns: Some(Schema::empty().into()),
         deadline: Some(Duration::from_secs(2)),
         retries: 1,
+        deterministic: true,
+        on_error: OnError::Null,
     };
     let copies = Copies { shared: 8, copied: vec![(Reason::StrictMode, 9)] };
+    let suppressed = Suppressed { causes: vec![error()], rows: vec![(1, 0)] };
     vec![
         ToHost::Ready(Ready { protocol: PROTOCOL, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python".to_owned() }),
         ToHost::Mapped { segment: 1 },
@@ -145,7 +148,7 @@ fn to_host() -> Vec<ToHost> {
         ToHost::Defined { function: 1, outcome: Ok(signature) },
         ToHost::Defined { function: 1, outcome: Err(error()) },
         ToHost::Schema { schema: 0, bytes: encode_schema(&Schema::empty()).unwrap() },
-        ToHost::Result { call: 1, result: 1, schema: 0, copies, busy: Duration::from_nanos(5), descriptor: vec![0; 16] },
+        ToHost::Result { call: 1, result: 1, schema: 0, copies, busy: Duration::from_nanos(5), suppressed, descriptor: vec![0; 16] },
         ToHost::Failed { call: 1, error: error() },
         ToHost::Next { call: 2 },
         ToHost::Done { call: 2 },

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::attach;
 use super::capsules::{self, Capsules};
 use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
@@ -295,10 +296,12 @@ struct Home {
 impl Home {
     async fn keep(mut self) {
         let mut closed = self.closed.clone();
+        let mut attached = std::pin::pin!(attach::answer_all(self.owner.clone()));
         loop {
             tokio::select! {
                 Some(crew) = self.orders.recv() => self.supervise(crew),
                 Some(ended) = self.supervisors.join_next_with_id() => self.look_at(ended),
+                () = &mut attached => {}
                 _ = closed.wait_for(|closing| *closing) => break,
             }
         }

@@ -5,6 +5,7 @@
 
 mod again;
 mod arguments;
+mod attach;
 mod blocking;
 mod breaker;
 mod builder;
@@ -31,6 +32,7 @@ use futures::{Stream, StreamExt, stream as streams};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 
+pub use attach::reports;
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
 pub(crate) use capsules::mode_name;

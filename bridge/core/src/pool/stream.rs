@@ -243,6 +243,7 @@ impl Flow {
     }
 
     fn take(&mut self, raw: RawResult) -> Result<RecordBatch> {
+        step!("host::import");
         let batch = self.inner.taken(raw, self.inner.options.mode).and_then(|batch| declared(&self.known.signature(), batch))?;
         let schema = self.schema.get_or_init(|| batch.schema());
         let batch = conform(schema, batch)?;
