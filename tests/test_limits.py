@@ -175,7 +175,7 @@ def test_descriptors(make_pool: Callable[..., transom.Pool]) -> None:
 
     @transom.udf
     def f(x: int) -> int:
-        return len([open("/dev/null") for _ in range(100)])  # noqa: SIM115
+        return len([open("/dev/null") for _ in range(100)])
 
     error = fails(pool, f, kind=transom.FunctionError, name="FUNCTION_RAISED")
     assert error.remote_type == "OSError"
