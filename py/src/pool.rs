@@ -10,11 +10,12 @@ use arrow_schema::{Field, Schema};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyList};
-use transom::{Code, Direction, Error, Kind, MapOptions, Mode, Signature};
+use transom::{Code, Direction, Error, Kind, MapOptions, Mode, PoolBuilder, Signature};
 
 use crate::batches::{Batches, PySource, ReaderSource};
 use crate::capsule::{self, SchemaCache, StreamReader};
 use crate::errors::{self, OrRaise};
+use crate::signature;
 use crate::wait::wait;
 
 /// A function as the core knows it.
@@ -58,15 +59,20 @@ impl Function {
         self.function.name()
     }
 
-    /// The same function with its deadline in seconds and its retries.
-    fn with_policies(&self, deadline: Option<f64>, retries: u32) -> Self {
+    /// The same function with its deadline in seconds, its retries, and what becomes of rows for which it fails.
+    fn with_policies(&self, deadline: Option<f64>, retries: u32, on_error: Option<&str>) -> PyResult<Self> {
         let function = self.function.clone().with_retries(retries);
-        let function = match deadline {
-            Some(seconds) => function.with_deadline(Duration::from_secs_f64(seconds)),
-            None => function,
-        };
-        Self { function, results: SchemaCache::default() }
+        let function = deadline.into_iter().fold(function, |function, seconds| function.with_deadline(Duration::from_secs_f64(seconds)));
+        let on_error = on_error.map(signature::policy).transpose()?;
+        let function = on_error.into_iter().fold(function, transom::Function::with_on_error);
+        Ok(Self { function, results: SchemaCache::default() })
     }
+}
+
+/// The bytes in a text such as "512MiB".
+#[pyfunction]
+pub(crate) fn bytes_in(py: Python<'_>, text: &str) -> PyResult<u64> {
+    transom::pool::bytes_in(text).or_raise(py)
 }
 
 /// Something that belongs to one process: in a forked child it cannot be used, and its drop does nothing.
@@ -103,7 +109,8 @@ pub(crate) struct Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, native_worker, java, java_class_path, java_options))]
+    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, worker_memory, worker_descriptors, worker_processes,
+        result_limit, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count))]
     #[expect(clippy::too_many_arguments, reason = "the Python class names and checks each of them")]
     fn new(
         py: Python<'_>,
@@ -115,10 +122,17 @@ impl Pool {
         mode: &str,
         deadline: Option<f64>,
         window: usize,
+        worker_memory: Option<u64>,
+        worker_descriptors: Option<u64>,
+        worker_processes: Option<u64>,
+        result_limit: Option<u64>,
         native_worker: Option<PathBuf>,
         java: Option<PathBuf>,
         java_class_path: Vec<PathBuf>,
         java_options: Vec<String>,
+        capsules: Option<PathBuf>,
+        capsule_bytes: Option<u64>,
+        capsule_count: Option<usize>,
     ) -> PyResult<Self> {
         let mode = match mode {
             "guarded" => Mode::Guarded,
@@ -137,8 +151,15 @@ impl Pool {
         builder = workers.into_iter().fold(builder, |builder, workers| builder.workers(workers));
         builder = cwd.into_iter().fold(builder, |builder, directory| builder.working_directory(directory));
         builder = memory_limit.into_iter().fold(builder, |builder, bytes| builder.memory_limit(bytes));
+        builder = worker_memory.into_iter().fold(builder, PoolBuilder::worker_memory);
+        builder = worker_descriptors.into_iter().fold(builder, PoolBuilder::worker_descriptors);
+        builder = worker_processes.into_iter().fold(builder, PoolBuilder::worker_processes);
+        builder = result_limit.into_iter().fold(builder, PoolBuilder::result_limit);
         builder = deadline.into_iter().fold(builder, |builder, seconds| builder.deadline(Duration::from_secs_f64(seconds)));
         builder = env.into_iter().fold(builder, |builder, (name, value)| builder.env(name, value));
+        builder = capsules.into_iter().fold(builder, |builder, folder| builder.capsules(folder));
+        builder = capsule_bytes.into_iter().fold(builder, |builder, bytes| builder.capsule_bytes(bytes));
+        builder = capsule_count.into_iter().fold(builder, |builder, count| builder.capsule_count(count));
         let pool = py.detach(|| builder.build()).or_raise(py)?;
         Ok(Self { pool: Own::new(Mutex::new(Some(Arc::new(pool)))) })
     }
@@ -215,6 +236,12 @@ impl Pool {
         capsule::batch_to_py(py, &shared, &capsule::schema_to_py(py, shared.schema_ref())?)
     }
 
+    /// Takes the dead letters of calls, as record batches.
+    fn dead_letters<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let taken = self.pool(py)?.dead_letters().take().or_raise(py)?;
+        taken.iter().map(|batch| capsule::batch_to_py(py, batch, &capsule::schema_to_py(py, batch.schema_ref())?)).collect()
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.pool(py)?.stats();
         let workers = PyList::empty(py);
@@ -233,8 +260,37 @@ impl Pool {
         }
         let found = PyDict::new(py);
         found.set_item("workers", workers)?;
+        let functions = PyList::empty(py);
+        for function in stats.functions {
+            let entry = PyDict::new(py);
+            entry.set_item("name", function.function)?;
+            entry.set_item("suppressed", function.suppressed)?;
+            entry.set_item("attempts", function.attempts)?;
+            functions.append(entry)?;
+        }
+        found.set_item("functions", functions)?;
         found.set_item("memory_used", stats.memory_used)?;
         found.set_item("memory_limit", stats.memory_limit)?;
+        Ok(found)
+    }
+
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pool = self.pool(py)?;
+        let found = PyList::empty(py);
+        for lease in py.detach(|| pool.leases()) {
+            let entry = PyDict::new(py);
+            entry.set_item("holder", lease.holder.name())?;
+            entry.set_item("worker", lease.worker)?;
+            entry.set_item("pid", lease.process)?;
+            entry.set_item("function", lease.function)?;
+            entry.set_item("batch", lease.batch)?;
+            entry.set_item("call", lease.call)?;
+            entry.set_item("bytes", lease.bytes)?;
+            entry.set_item("age_seconds", lease.age.as_secs_f64())?;
+            entry.set_item("answered", lease.answered)?;
+            entry.set_item("kept_by", lease.kept_by)?;
+            found.append(entry)?;
+        }
         Ok(found)
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from transom._text import cap
@@ -58,6 +59,8 @@ class TransomError(Exception):
     stack: str | None
     #: The last lines that the worker printed, where it died.
     output: list[str]
+    #: The folder in which the input that failed was saved, where `Pool(capsules=…)` asks for that; for `transom.replay`.
+    capsule: str | None
     #: The worker that died: its number and its process.
     worker: str | None
     #: What to do next.
@@ -77,6 +80,7 @@ class TransomError(Exception):
         remote_traceback: str | None = None,
         stack: str | None = None,
         output: list[str] | None = None,
+        capsule: str | os.PathLike[str] | None = None,
         worker: str | None = None,
         hint: str | None = None,
         text: str | None = None,
@@ -93,6 +97,7 @@ class TransomError(Exception):
         self.remote_traceback = remote_traceback
         self.stack = stack
         self.output = output or []
+        self.capsule = None if capsule is None else os.fspath(capsule)
         self.worker = worker
         self.hint = None if hint is None else cap(hint)
         super().__init__(text or self._text())
@@ -149,7 +154,7 @@ def _class_of(number: int) -> type[TransomError]:
         return SignatureError
     if number == 2107:
         return DeadlineExceeded
-    if number in (2101, 2104, 2105, 2108, 2113):
+    if number in (2101, 2104, 2105, 2106, 2108, 2113):
         return WorkerDied
     return {3: FunctionError, 4: InvalidResult, 6: InvalidArgument}.get(number // 1000, TransomError)
 

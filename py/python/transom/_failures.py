@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from transom._errors import CODES, TransomError
@@ -46,6 +47,10 @@ class Interrupted(BaseException):
         self.reported = (number, kind, message, traceback, row, hint)
 
 
+#: Hears of every exception that the user's code raised, with its frames: for a debugger. The host gets text alone.
+watch: Callable[[BaseException], None] | None = None
+
+
 def report(error: BaseException) -> tuple[int, str, str, str, int | None, str | None]:
     """What the native side tells the host of any exception that came out of this package."""
     if isinstance(error, Interrupted):
@@ -61,6 +66,8 @@ def raised(error: BaseException, *, row: int | None = None, code: str | None = N
     """The report on an exception that the user's code raised, whatever it is, to be raised instead of it."""
     if isinstance(error, (Failure, Interrupted)):
         return error
+    if watch is not None:
+        watch(error)
     hint = error.hint if isinstance(error, TransomError) else None
     if code is None:
         code = "FUNCTION_EXIT" if isinstance(error, SystemExit) else "FUNCTION_RAISED"
@@ -152,5 +159,10 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def _formatted(frames: Any) -> list[str]:
-    users = [frame for frame in frames if not frame.filename.startswith((_HERE, "<frozen importlib"))]
+    users = [frame for frame in frames if not is_own(frame.filename)]
     return traceback.StackSummary.from_list(users).format()
+
+
+def is_own(filename: str) -> bool:
+    """Whether code of this file is Transom's, or Python's machinery for imports."""
+    return filename.startswith((_HERE, "<frozen importlib"))

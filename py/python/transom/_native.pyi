@@ -21,7 +21,7 @@ class Function:
     def java(class_name: str, jars: list[str]) -> Function: ...
     @property
     def name(self) -> str: ...
-    def with_policies(self, deadline: float | None, retries: int) -> Function: ...
+    def with_policies(self, deadline: float | None, retries: int, on_error: str | None) -> Function: ...
 
 class Batches:
     """The results of `Pool.map`: an iterator of record batches that is also an Arrow C stream. Dropping it cancels what is under way."""
@@ -40,6 +40,9 @@ class Batches:
     def read_all(self) -> pa.Table:
         """All results as one table."""
 
+    def dead_letters(self) -> pa.Table:
+        """Takes the rows that were taken out of the results so far: a table of what the function was given, with the reasons."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> Any:
         """The results as an Arrow C stream, read once."""
 
@@ -57,10 +60,17 @@ class Pool:
         mode: str,
         deadline: float | None,
         window: int,
+        worker_memory: int | None,
+        worker_descriptors: int | None,
+        worker_processes: int | None,
+        result_limit: int | None,
         native_worker: str | None,
         java: str | None,
         java_class_path: list[str],
         java_options: list[str],
+        capsules: str | None,
+        capsule_bytes: int | None,
+        capsule_count: int | None,
     ) -> Pool: ...
     def call(self, function: Function, batch: pa.RecordBatch) -> pa.Array | pa.RecordBatch: ...
     def call_arrays(self, function: Function, arrays: list[pa.Array]) -> pa.Array: ...
@@ -69,9 +79,25 @@ class Pool:
         self, function: Function, batches: Iterator[pa.RecordBatch], columns: list[str] | None, append: bool, ordered: bool
     ) -> Batches: ...
     def share(self, batch: pa.RecordBatch) -> pa.RecordBatch: ...
+    def dead_letters(self) -> list[pa.RecordBatch]: ...
     def stats(self) -> dict[str, Any]: ...
+    def leases(self) -> list[dict[str, Any]]: ...
     def copies(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
+def bytes_in(text: str) -> int: ...
+def write_stacks() -> int | None: ...
+def write_addresses(descriptor: int) -> None:
+    """From now on a fault in this process first writes its address to `descriptor`."""
+
 def serve(descriptor: int, runtime: object) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
+
+def replay(path: str, rows: tuple[int, int] | None, python: str | None, env: list[tuple[str, str]], deadline: float | None) -> list[pa.RecordBatch]:
+    """Calls a capsule's function once more in a fresh worker, and gives what it returns."""
+
+def replay_here(path: str, rows: tuple[int, int], runtime: object) -> list[pa.RecordBatch]:
+    """Calls a capsule's function in this process."""
+
+def replay_command(path: str, rows: tuple[int, int] | None, python: str | None) -> tuple[list[str], str | None]:
+    """The command that calls it in a process of its own, and the working directory for it."""

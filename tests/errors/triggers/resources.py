@@ -51,3 +51,34 @@ def pool_busy(room: Room) -> Seen:
     with pool.map(running, iter([batch] * 10)) as results:
         next(results)
         return room.seen(lambda: pool.call(same, X))
+
+
+@trigger(5004)
+def result_too_large(room: Room) -> Seen:
+    pool = room.pool(result_limit="1MiB")
+    return room.seen(lambda: pool.call(same, pa.array(range(MIB))))
+
+
+@trigger(5005)
+def input_retained(room: Room) -> Seen:
+    seen = []
+
+    @transom.udf
+    def first_seen(x: pa.Int64Array) -> pa.BooleanArray:
+        seen.append(x)
+        return pa.array([len(seen) == 1] * len(x))
+
+    pool = room.pool(memory_limit=16 * MIB)
+    batch = pa.record_batch({"x": pa.array(range(1 << 17))})  # 1 MiB
+    return room.seen(lambda: [None for _ in pool.map(first_seen, (batch for _ in range(100)))])
+
+
+@trigger(5006)
+def too_many_failures(room: Room) -> Seen:
+    @transom.udf(on_error="null")
+    def logarithm(x: pa.Array) -> pa.Array:
+        if pa.compute.min(x).as_py() <= 0:
+            raise ValueError("only positive numbers have a logarithm")
+        return pa.compute.ln(x)
+
+    return room.seen(lambda: room.shared.call(logarithm, pa.array([0.0, -1.0])))

@@ -5,6 +5,7 @@ mod code;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cap::cap;
@@ -42,7 +43,16 @@ struct Inner {
     remote: Option<Remote>,
     output: Vec<String>,
     stack: Option<String>,
+    signal: Option<i32>,
     hint: Option<String>,
+    capsule: Option<Saved>,
+}
+
+/// What became of the input that failed, where it was to be saved.
+#[derive(Clone)]
+enum Saved {
+    At(PathBuf),
+    Not(String),
 }
 
 /// An exception that a function raised in a worker, as text: nothing of the worker's is ever unpickled in the host.
@@ -72,7 +82,9 @@ impl Error {
                 remote: None,
                 output: Vec::new(),
                 stack: None,
+                signal: None,
                 hint: (code == Code::Internal).then(|| DEFECT.to_owned()),
+                capsule: None,
             }),
         }
     }
@@ -80,6 +92,12 @@ impl Error {
     /// An error of the operating system, with what was being done.
     pub fn system(code: Code, doing: &str, error: impl fmt::Display) -> Self {
         Self::new(code, format!("{doing}: {error}"))
+    }
+
+    /// An error of the operating system by its own number: `DESCRIPTOR_LIMIT` where there are no descriptors left, and else `SYSTEM`.
+    pub fn io(doing: &str, error: &std::io::Error) -> Self {
+        let code = if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) { Code::DescriptorLimit } else { Code::System };
+        Self::system(code, doing, error)
     }
 
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -130,9 +148,34 @@ impl Error {
         self.change(|inner| inner.stack = (!stack.is_empty()).then_some(stack))
     }
 
+    /// Says by which signal the worker was killed.
+    pub fn with_signal(self, signal: i32) -> Self {
+        self.change(|inner| inner.signal = Some(signal))
+    }
+
     /// Says what to do next.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         self.change(|inner| inner.hint = Some(cap(hint.into(), TEXT_LIMIT)))
+    }
+
+    /// Says in which failure capsule the input that failed was saved.
+    pub fn with_capsule(self, folder: impl Into<PathBuf>) -> Self {
+        self.change(|inner| inner.capsule = Some(Saved::At(folder.into())))
+    }
+
+    /// Says why no failure capsule was saved where one was asked for.
+    pub fn without_capsule(self, reason: impl Into<String>) -> Self {
+        self.change(|inner| inner.capsule = Some(Saved::Not(reason.into())))
+    }
+
+    /// Replaces the sentence, where more is known than who failed could know; the place stays.
+    pub(crate) fn with_message(self, message: impl Into<String>) -> Self {
+        self.change(|inner| inner.message = cap(message.into(), TEXT_LIMIT))
+    }
+
+    /// Replaces the code, for the same reason.
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        self.change(|inner| inner.code = code)
     }
 
     /// The stable code.
@@ -180,9 +223,27 @@ impl Error {
         self.inner.stack.as_deref()
     }
 
+    /// The number of the signal by which the worker was killed (`signal(7)`), where it was not its host that did.
+    pub fn signal(&self) -> Option<i32> {
+        self.inner.signal
+    }
+
     /// What to do next.
     pub fn hint(&self) -> Option<&str> {
         self.inner.hint.as_deref()
+    }
+
+    /// The failure capsule in which the input that failed was saved ([`crate::PoolBuilder::capsules`]).
+    pub fn capsule(&self) -> Option<&Path> {
+        match &self.inner.capsule {
+            Some(Saved::At(folder)) => Some(folder),
+            Some(Saved::Not(_)) | None => None,
+        }
+    }
+
+    /// Whether a capsule was saved for it, or could not be.
+    pub(crate) fn is_encapsulated(&self) -> bool {
+        self.inner.capsule.is_some()
     }
 
     fn place(&self) -> String {
@@ -223,11 +284,24 @@ impl fmt::Display for Error {
         if !inner.output.is_empty() {
             indented(f, "last lines of its output:", inner.output.iter().map(String::as_str))?;
         }
+        match &inner.capsule {
+            Some(Saved::At(folder)) => {
+                let folder = folder.display().to_string();
+                write!(f, "\n  failing input saved: {folder}\n  replay: transom replay {}", quoted(&folder))?;
+            }
+            Some(Saved::Not(reason)) => write!(f, "\n  failing input not saved: {reason}")?,
+            None => {}
+        }
         if let Some(hint) = &inner.hint {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
     }
+}
+
+/// A word of a command line, as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    if word.chars().all(|c| c.is_alphanumeric() || "/._-+=:@%".contains(c)) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn indented<'a>(f: &mut fmt::Formatter<'_>, title: &str, lines: impl Iterator<Item = &'a str>) -> fmt::Result {

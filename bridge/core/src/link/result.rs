@@ -9,6 +9,7 @@ use arrow_schema::SchemaRef;
 use super::host::HostLink;
 use super::keep::{Keep, bad, within};
 use super::message::Copies;
+use super::suppressed::Suppressed;
 use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::Result;
 use crate::memory::{Extent, Role, Segment};
@@ -41,6 +42,8 @@ pub struct RawResult {
     pub(super) ledger: Arc<Ledger>,
     pub(super) memory: ResultMemory,
     pub(super) copies: Copies,
+    /// The rows that failed, as the worker says.
+    pub suppressed: Suppressed,
     /// How long the worker was busy with it.
     pub busy: Duration,
 }
@@ -67,6 +70,11 @@ impl RawResult {
     /// The number of rows that the worker announced.
     pub fn rows(&self) -> u64 {
         self.descriptor.as_ref().map_or(0, Descriptor::rows)
+    }
+
+    /// The bytes of the buffers that it names.
+    pub fn bytes(&self) -> u64 {
+        self.descriptor.as_ref().map_or(0, |descriptor| descriptor.extents().map(|extent| extent.len).fold(0, u64::saturating_add))
     }
 
     /// Checks the descriptor and what it names, and makes a batch whose buffers hold the lease.

@@ -3,16 +3,23 @@
 //! A [`Pool`] owns one thread, on which its workers are started, watched and listened to; callers need no runtime of their own. What costs time,
 //! such as copying a batch into shared memory and checking a result, happens on the caller's thread or task.
 
+mod again;
 mod arguments;
+mod attach;
 mod blocking;
+mod breaker;
 mod builder;
 mod call;
+mod capsules;
 mod event;
 mod launches;
+mod leases;
 mod map;
 mod memory;
 mod places;
+mod quarantine;
 mod registry;
+mod size;
 mod stream;
 mod supervised;
 
@@ -25,16 +32,22 @@ use futures::{Stream, StreamExt, stream as streams};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 
+pub use attach::reports;
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
-pub use event::{Event, Stats, WorkerStats};
+pub(crate) use capsules::mode_name;
+pub use event::{Event, FunctionStats, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
+pub use quarantine::DeadLetters;
+pub use size::bytes_in;
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
+use crate::link::Lease;
 use crate::memory::{Arena, Block};
 use builder::Options;
+use capsules::Capsules;
 use launches::Crew;
 use memory::Memory;
 use places::Places;
@@ -66,7 +79,9 @@ struct Inner {
     arena: Arena,
     ledger: Arc<Ledger>,
     registry: Registry,
+    letters: DeadLetters,
     places: Places,
+    capsules: Capsules,
     events: broadcast::Sender<Event>,
     closing: watch::Sender<bool>,
     /// Processes to be started, by the pool's own thread.
@@ -189,7 +204,31 @@ impl Pool {
 
     /// What the workers have done and are doing.
     pub fn stats(&self) -> Stats {
-        Stats { workers: self.inner.places.stats(), memory_used: self.inner.memory.budget.used(), memory_limit: self.inner.memory.budget.limit() }
+        Stats {
+            workers: self.inner.places.stats(),
+            functions: self.inner.registry.stats(),
+            memory_used: self.inner.memory.budget.used(),
+            memory_limit: self.inner.memory.budget.limit(),
+        }
+    }
+
+    /// The rows that were taken out of the results of [`Pool::call`] and [`Pool::call_arrays`]; those of a stream are in [`Batches::dead_letters`].
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.inner.letters
+    }
+
+    /// Every batch that is in shared memory for somebody: arguments that workers were lent, and results that this process has. Those that a function
+    /// has answered and not let go of say so; they are what fills a pool whose functions keep their arguments.
+    ///
+    /// ```no_run
+    /// # let pool = transom::Pool::builder().build()?;
+    /// for lease in pool.leases().iter().filter(|lease| lease.answered) {
+    ///     println!("{} bytes of batch {} of `{}`, for {:?}", lease.bytes, lease.batch, lease.function, lease.age);
+    /// }
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn leases(&self) -> Vec<Lease> {
+        self.inner.leases().into_iter().map(|(_, lease)| lease).collect()
     }
 
     /// The copy ledger: how many bytes crossed in place, how many were copied, and why.

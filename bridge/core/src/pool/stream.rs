@@ -1,7 +1,7 @@
 //! A batches function over a stream: one worker, from the first batch to the last.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -9,10 +9,11 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::arguments::Selection;
-use super::call::{Position, Shortage, conform};
+use super::call::{Position, Shortage, conform, declared};
 use super::places::{News, Opened};
 use super::registry::Known;
 use super::{Inner, closed};
+use crate::capsule::{Given, History};
 use crate::failure::{Code, Error, Result};
 use crate::link::{RawResult, RemoteError, ToWorker};
 
@@ -24,15 +25,18 @@ const RESULTS_AHEAD: u32 = 2;
 /// How often a stream that waits for shared memory looks whether it has waited long enough.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The results of a batches function over `source`; nothing happens before the first is asked for.
+/// The results of a batches function over `source`; nothing happens before the first is asked for. `gone` says how many batches and rows were given
+/// before.
 pub(super) fn open(
     inner: Arc<Inner>,
     known: Arc<Known>,
     source: BoxStream<'static, Result<RecordBatch>>,
     names: Option<Vec<String>>,
     schema: Arc<OnceLock<SchemaRef>>,
+    gone: (u64, u64),
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let flow = Flow {
+        history: inner.history(gone),
         inner,
         known,
         source,
@@ -43,8 +47,8 @@ pub(super) fn open(
         pending: None,
         shortage: Shortage::default(),
         room: INPUTS_AHEAD,
-        sent: 0,
-        rows: 0,
+        sent: gone.0,
+        rows: gone.1,
         done: false,
     };
     let results = stream::unfold(flow, |mut flow| async move {
@@ -71,6 +75,8 @@ struct Flow {
     room: u32,
     sent: u64,
     rows: u64,
+    /// What was sent, as far as a capsule may need it.
+    history: Option<History>,
     done: bool,
 }
 
@@ -149,14 +155,18 @@ impl Flow {
             Some(News::Done) => {
                 session.over = true;
                 self.done = true;
+                self.known.breaker.note(Ok(()), Instant::now());
                 Ok(Some(None))
             }
             Some(News::Failed(error)) => {
                 session.over = true;
-                Err(error.into_error())
+                let error = error.into_error();
+                self.known.breaker.note(Err(&error), Instant::now());
+                Err(error)
             }
             Some(News::Died(error)) => {
                 session.over = true;
+                self.known.breaker.note(Err(&error), Instant::now());
                 Err(error)
             }
             None => Err(closed()),
@@ -175,6 +185,7 @@ impl Flow {
             }
             None => Arc::new(arrow_schema::Schema::empty()),
         };
+        self.known.breaker.admit(Instant::now())?;
         let call = self.inner.call_number();
         let deadline = self.known.deadline(self.inner.options.deadline);
         let inner = self.inner.clone();
@@ -204,7 +215,7 @@ impl Flow {
     /// Sends the batch that waits, if there is shared memory for it now.
     fn send_pending(&mut self) -> Result<()> {
         let Some(batch) = &self.pending else { return Ok(()) };
-        let outgoing = match self.inner.outgoing(batch) {
+        let outgoing = match self.inner.outgoing(batch, self.sent) {
             Ok(outgoing) => outgoing,
             Err(error) => return self.shortage.judge(&self.inner, error),
         };
@@ -214,6 +225,9 @@ impl Flow {
         self.inner.places.gave(session.opened.worker, session.call, true, 0);
         session.opened.link.input(session.call, &outgoing)?;
         self.shortage = Shortage::default();
+        if let (Some(history), Some(batch)) = (&mut self.history, self.pending.take()) {
+            history.push(&batch);
+        }
         self.pending = None;
         self.room -= 1;
         self.sent += 1;
@@ -229,7 +243,8 @@ impl Flow {
     }
 
     fn take(&mut self, raw: RawResult) -> Result<RecordBatch> {
-        let batch = self.inner.import(&self.known.signature(), raw, None)?;
+        step!("host::import");
+        let batch = self.inner.taken(raw, self.inner.options.mode).and_then(|batch| declared(&self.known.signature(), batch))?;
         let schema = self.schema.get_or_init(|| batch.schema());
         let batch = conform(schema, batch)?;
         let session = self.session.as_ref().ok_or_else(closed)?;
@@ -243,7 +258,11 @@ impl Flow {
     fn located(&self, error: Error) -> Error {
         let (batches, rows) = self.pending.as_ref().map_or((0, 0), |batch| (1, batch.num_rows() as u64));
         let position = Position { batch: (self.sent + batches).saturating_sub(1), rows: 0..self.rows + rows };
-        position.place(error, &self.known.signature().name)
+        let error = position.place(error, &self.known.signature().name);
+        match &self.history {
+            Some(history) => self.inner.encapsulated(error, &self.known, Given::Stream(history)),
+            None => error,
+        }
     }
 }
 
