@@ -16,7 +16,7 @@ MAVEN := mvn --batch-mode --no-transfer-progress --file jvm/pom.xml
 # The newest JDK that there is: the JVM's tests run on that of Maven, and once more on this.
 JAVA_NEWEST ?= $(lastword $(shell ls -d /usr/lib/jvm/*/bin/java 2>/dev/null | sed -E 's:.*/[a-z]*-?([0-9]+)[^/]*/bin/java:\1 &:' | sort -n | cut -d' ' -f2))
 
-.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm check-sanitizers check-valgrind lint audit format \
+.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm soak check-sanitizers check-valgrind lint audit format \
 	bench bench-native bench-jvm docs clean tools tools-jvm
 
 help: ## Lists the tasks
@@ -117,6 +117,13 @@ test-jvm: setup jvm ## Tests the JVM as host and as worker
 	$(MAVEN) --projects transom-java surefire:test -P oldest-arrow 2>&1 | tee -a target/test-jvm.log
 	if [ -n "$(JAVA_NEWEST)" ]; then $(MAVEN) --projects transom-java surefire:test -Dtransom.test.java=$(JAVA_NEWEST) 2>&1 | tee -a target/test-jvm.log; fi
 	! grep -E "(WARNING|FATAL ERROR) in native method" -A 20 target/test-jvm.log
+
+# The tests' own build, in a folder of its own: it has steps at which processes are made to die, which no product has. It goes on where the last run
+# stopped, and stops at the end of its minutes or at Ctrl-C.
+SOAK := target/soak-build/release
+soak: setup ## Runs the fault tests with the counts of a release, and writes docs/reliability.md: SOAK_MINUTES=
+	$(CARGO) build --release --locked --target-dir target/soak-build --package transom-tests --bins
+	$(SOAK)/soak --python $(BIN)/python $(if $(SOAK_MINUTES),--minutes $(SOAK_MINUTES))
 
 lint: $(VENV)/.locked ## Checks formatting and lints
 	$(CARGO) fmt --all --check

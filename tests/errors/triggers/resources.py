@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import transom
-from room import Room, Seen, X
+from room import NATIVE, Room, Seen, X
 
 from triggers import trigger
 
@@ -75,10 +75,6 @@ def input_retained(room: Room) -> Seen:
 
 @trigger(5006)
 def too_many_failures(room: Room) -> Seen:
-    @transom.udf(on_error="null")
-    def logarithm(x: pa.Array) -> pa.Array:
-        if pa.compute.min(x).as_py() <= 0:
-            raise ValueError("only positive numbers have a logarithm")
-        return pa.compute.ln(x)
-
-    return room.seen(lambda: room.shared.call(logarithm, pa.array([0.0, -1.0])))
+    # A function that takes out the rows which kill its worker, and dies of every one.
+    pool = room.pool(python=NATIVE)
+    return room.seen(lambda: pool.call("native:careful_always", pa.array([-2] * 1000)))

@@ -363,11 +363,11 @@ impl HostLink {
         if std::process::id() != self.process {
             return;
         }
-        step!(only "host::give_back");
         let mut state = self.state();
         state.leases.drop_result(result);
         if !state.closed {
             state.releases.push(result);
+            step!(only "host::give_back");
             let quiet = std::mem::take(&mut state.quiet);
             drop(state);
             if quiet {
