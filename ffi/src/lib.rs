@@ -10,7 +10,6 @@ pub mod data;
 pub mod entry;
 pub mod error;
 pub mod events;
-pub mod fault;
 pub mod function;
 pub mod future;
 pub mod handle;

@@ -20,7 +20,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pool::Pool>()?;
     module.add_class::<pool::Function>()?;
     module.add_class::<batches::Batches>()?;
+    module.add_function(wrap_pyfunction!(pool::bytes_in, module)?)?;
     module.add_function(wrap_pyfunction!(worker::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::write_stacks, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_here, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_command, module)?)?;

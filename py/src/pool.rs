@@ -10,7 +10,7 @@ use arrow_schema::{Field, Schema};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyList};
-use transom::{Code, Direction, Error, Kind, MapOptions, Mode, Signature};
+use transom::{Code, Direction, Error, Kind, MapOptions, Mode, PoolBuilder, Signature};
 
 use crate::batches::{Batches, PySource, ReaderSource};
 use crate::capsule::{self, SchemaCache, StreamReader};
@@ -69,6 +69,12 @@ impl Function {
     }
 }
 
+/// The bytes in a text such as "512MiB".
+#[pyfunction]
+pub(crate) fn bytes_in(py: Python<'_>, text: &str) -> PyResult<u64> {
+    transom::pool::bytes_in(text).or_raise(py)
+}
+
 /// Something that belongs to one process: in a forked child it cannot be used, and its drop does nothing.
 struct Own<T> {
     value: ManuallyDrop<T>,
@@ -103,7 +109,8 @@ pub(crate) struct Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count))]
+    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, worker_memory, worker_descriptors, worker_processes,
+        result_limit, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count))]
     #[expect(clippy::too_many_arguments, reason = "the Python class names and checks each of them")]
     fn new(
         py: Python<'_>,
@@ -115,6 +122,10 @@ impl Pool {
         mode: &str,
         deadline: Option<f64>,
         window: usize,
+        worker_memory: Option<u64>,
+        worker_descriptors: Option<u64>,
+        worker_processes: Option<u64>,
+        result_limit: Option<u64>,
         native_worker: Option<PathBuf>,
         java: Option<PathBuf>,
         java_class_path: Vec<PathBuf>,
@@ -140,6 +151,10 @@ impl Pool {
         builder = workers.into_iter().fold(builder, |builder, workers| builder.workers(workers));
         builder = cwd.into_iter().fold(builder, |builder, directory| builder.working_directory(directory));
         builder = memory_limit.into_iter().fold(builder, |builder, bytes| builder.memory_limit(bytes));
+        builder = worker_memory.into_iter().fold(builder, PoolBuilder::worker_memory);
+        builder = worker_descriptors.into_iter().fold(builder, PoolBuilder::worker_descriptors);
+        builder = worker_processes.into_iter().fold(builder, PoolBuilder::worker_processes);
+        builder = result_limit.into_iter().fold(builder, PoolBuilder::result_limit);
         builder = deadline.into_iter().fold(builder, |builder, seconds| builder.deadline(Duration::from_secs_f64(seconds)));
         builder = env.into_iter().fold(builder, |builder, (name, value)| builder.env(name, value));
         builder = capsules.into_iter().fold(builder, |builder, folder| builder.capsules(folder));

@@ -23,6 +23,12 @@ use crate::capsule::{self, KnownType};
 use crate::errors::{self, OrRaise};
 use crate::signature;
 
+/// Has faults, and the host's requests, write the native stack of this process; gives the descriptor to which they do.
+#[pyfunction]
+pub(crate) fn write_stacks() -> Option<RawFd> {
+    worker::write_stacks()
+}
+
 /// From now on a fault in this process first writes its address to the host. To be called when the handlers of the stacks are there.
 #[pyfunction]
 pub(crate) fn write_addresses(descriptor: RawFd) {
@@ -37,6 +43,7 @@ pub(crate) fn serve(py: Python<'_>, descriptor: RawFd, runtime: Py<PyAny>) -> Py
     }
     // SAFETY: the number is that of the descriptor which the host gave this process for nothing but this; nobody else closes it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    worker::use_large_signal_stack();
     let mut runtime = PythonRuntime::new(runtime);
     py.detach(|| worker::serve(descriptor, &mut runtime)).or_raise(py)
 }

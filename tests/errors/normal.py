@@ -18,6 +18,10 @@ RULES: list[tuple[str, str]] = [
     (r"0x[0-9a-f]{4,}", "0xADDRESS"),
     (r"\b(pid|process) \d+", r"\1 PID"),
     (r"\b\d+(\.\d+)? m?s after its start\b", "T s after its start"),
+    (r"\bup \d+(\.\d+)? s, \d+ batches", "up T s, N batches"),
+    (r"\banother \d+(\.\d+)? s\b", "another T s"),
+    # Which functions of the interpreter and of the C library are on the way is theirs to say.
+    (r"(?<=Native stack \(most recent call first\):)(\n +\S+)+(?=\n|$)", "\n      FRAMES"),
     (r"\b\d+(\.\d+)? [KMG]iB (are )?available", r"N MiB \2available"),
     (r"has \d+ left", "has N left"),
     (r"(?<=[\"/\w]), line \d+", ", line N"),

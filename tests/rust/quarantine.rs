@@ -362,16 +362,16 @@ fn the_events_say_what_was_suppressed() {
 /// A batch of good numbers, nulls and numbers that raise or kill.
 fn any_batch() -> impl Strategy<Value = Vec<Option<i64>>> {
     let number = prop_oneof![12 => (0..1000_i64).prop_map(Some), 2 => Just(None), 1 => Just(Some(RAISES)), 1 => Just(Some(ABORTS))];
-    proptest::collection::vec(number, 0..60)
+    proptest::collection::vec(number, 0..40)
 }
 
 #[test]
 fn every_row_is_in_the_result_or_a_dead_letter_and_never_in_both() {
     checked(|| {
         let pool = pool(2);
-        let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+        let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
         let name = prop_oneof![Just("careful_text"), Just("careful_row")];
-        let tested = runner.run(&(proptest::collection::vec(any_batch(), 1..5), name), |(batches, name)| {
+        let tested = runner.run(&(proptest::collection::vec(any_batch(), 1..4), name), |(batches, name)| {
             let source: Vec<_> = batches.iter().map(|batch| Ok(batch_of(batch))).collect();
             let options = MapOptions { append: true, ..MapOptions::default() };
             let mut results = pool.map_blocking(&with(name, OnError::DeadLetter), source, options).unwrap();

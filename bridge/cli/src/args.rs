@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,6 +98,22 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) deadline: Option<Duration>,
 
+    /// The most memory that each worker may have of its own, such as 512MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) worker_memory: Option<u64>,
+
+    /// The most descriptors that each worker may have open
+    #[arg(long, value_name = "N", value_parser = above_zero)]
+    pub(crate) worker_descriptors: Option<u64>,
+
+    /// The most processes and threads that the function may start in each worker
+    #[arg(long, value_name = "N", value_parser = above_zero)]
+    pub(crate) worker_processes: Option<u64>,
+
+    /// The most bytes of the result for one batch, such as 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) result_limit: Option<u64>,
+
     /// An environment variable for the workers; may be given many times
     #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
@@ -141,9 +157,17 @@ pub(crate) struct Replay {
     pub(crate) env: Vec<(String, String)>,
 }
 
-/// Checks what Transom needs from this machine, and says how to mend what is missing.
+/// Checks what Transom needs from this machine, and says how to mend what is missing; or looks into a running pool.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Doctor {
+    /// Show the workers, leases and segments of the pools of a running process; without PID of all processes of this user
+    #[arg(long, value_name = "PID", num_args = 0..=1)]
+    pub(crate) pool: Option<Option<u32>>,
+
+    /// Give what pools say as JSON, one pool on each line
+    #[arg(long, requires = "pool")]
+    pub(crate) json: bool,
+
     /// The Python interpreter [default: as for `run`]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
@@ -174,6 +198,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    match transom::pool::bytes_in(text) {
+        Ok(0) => Err("a limit is at least 1 byte".to_owned()),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(error.hint().unwrap_or_default().to_owned()),
+    }
+}
+
+fn above_zero(text: &str) -> Result<u64, String> {
+    text.parse::<NonZeroU64>().map(u64::from).map_err(|_| "a whole number above 0 is needed".to_owned())
+}
+
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -201,17 +237,62 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let run = run(&["f.py:f", "a.csv", "b.csv", "--columns", "x,y", "--as", "z", "-o", "-", "--deadline", "1.5", "--env", "A=b=c"]).unwrap();
+        let run = run(&[
+            "f.py:f",
+            "a.csv",
+            "b.csv",
+            "--columns",
+            "x,y",
+            "--as",
+            "z",
+            "-o",
+            "-",
+            "--deadline",
+            "1.5",
+            "--env",
+            "A=b=c",
+            "--worker-memory",
+            "512MiB",
+        ])
+        .unwrap();
         assert_eq!(run.inputs, ["a.csv", "b.csv"]);
         assert_eq!(run.columns.unwrap(), ["x", "y"]);
         assert_eq!(run.deadline, Some(Duration::from_millis(1500)));
         assert_eq!(run.env, [("A".to_owned(), "b=c".to_owned())]);
         assert_eq!(run.batch_rows.get(), 65_536);
+        assert_eq!(run.worker_memory, Some(512 << 20));
+    }
+
+    #[test]
+    fn replays_are_read() {
+        let replay = |options: &[&str]| Args::try_parse_from(["transom", "replay", "failures/f-b0-1"].iter().chain(options)).map(|args| args.command);
+        let Ok(Command::Replay(read)) = replay(&["--rows", "10..12", "--gdb", "--env", "A=b"]) else { panic!("it is one") };
+        assert_eq!((read.rows, read.gdb, read.pdb, read.env.len()), (Some(10..12), true, false, 1));
+        for bad in [
+            &["--rows", "12"][..],
+            &["--rows", "12..12"],
+            &["--rows", "a..b"],
+            &["--pdb", "--gdb"],
+            &["--pdb", "--deadline", "1"],
+            &["--deadline", "0"],
+        ] {
+            assert!(replay(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]
     fn values_that_make_no_sense_are_refused() {
-        for bad in [["--workers", "0"], ["--batch-rows", "0"], ["--deadline", "-1"], ["--deadline", "0"], ["--env", "novalue"], ["--limit", "-1"]] {
+        for bad in [
+            ["--workers", "0"],
+            ["--batch-rows", "0"],
+            ["--deadline", "-1"],
+            ["--deadline", "0"],
+            ["--env", "novalue"],
+            ["--limit", "-1"],
+            ["--worker-memory", "much"],
+            ["--result-limit", "0"],
+            ["--worker-descriptors", "0"],
+        ] {
             assert!(run(&["f.py:f", "a.csv", bad[0], bad[1]]).is_err(), "{bad:?}");
         }
         assert!(run(&["f.py:f"]).is_err());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
-use transom::{Code, CopyReport, Error, Function, Kind, Language, MapOptions, Pool, Result, Signature};
+use transom::{Code, CopyReport, Error, Function, Kind, Language, MapOptions, Pool, PoolBuilder, Result, Signature};
 
 use crate::columns::{self, Choice};
 use crate::failed::{self, Letters};
@@ -91,6 +91,10 @@ fn pool(args: &args::Run, function: &Function, python: Option<&Interpreter>) -> 
     if let Some(deadline) = args.deadline {
         builder = builder.deadline(deadline);
     }
+    builder = args.worker_memory.into_iter().fold(builder, PoolBuilder::worker_memory);
+    builder = args.worker_descriptors.into_iter().fold(builder, PoolBuilder::worker_descriptors);
+    builder = args.worker_processes.into_iter().fold(builder, PoolBuilder::worker_processes);
+    builder = args.result_limit.into_iter().fold(builder, PoolBuilder::result_limit);
     if let Some(folder) = &args.capsules {
         builder = builder.capsules(folder);
     }

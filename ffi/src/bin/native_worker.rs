@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     let Some(descriptor) = last.filter(|&descriptor: &i32| unsafe { libc::fcntl(descriptor, libc::F_GETFD) } >= 0) else {
         return fail("this program is started by a pool of Transom, and its last argument is a descriptor");
     };
-    transom_ffi::fault::write_stacks();
+    transom::worker::write_stacks();
+    transom::worker::use_large_signal_stack();
     // SAFETY: the host opened the descriptor for this process alone and says its number; nothing else here uses it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
     match transom_ffi::library::serve_libraries(descriptor) {

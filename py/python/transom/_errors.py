@@ -154,7 +154,7 @@ def _class_of(number: int) -> type[TransomError]:
         return SignatureError
     if number == 2107:
         return DeadlineExceeded
-    if number in (2101, 2104, 2105, 2108, 2113):
+    if number in (2101, 2104, 2105, 2106, 2108, 2113):
         return WorkerDied
     return {3: FunctionError, 4: InvalidResult, 6: InvalidArgument}.get(number // 1000, TransomError)
 

@@ -21,7 +21,7 @@ class Function:
     def java(class_name: str, jars: list[str]) -> Function: ...
     @property
     def name(self) -> str: ...
-    def with_policies(self, deadline: float | None, retries: int) -> Function: ...
+    def with_policies(self, deadline: float | None, retries: int, on_error: str | None) -> Function: ...
 
 class Batches:
     """The results of `Pool.map`: an iterator of record batches that is also an Arrow C stream. Dropping it cancels what is under way."""
@@ -40,6 +40,9 @@ class Batches:
     def read_all(self) -> pa.Table:
         """All results as one table."""
 
+    def dead_letters(self) -> pa.Table:
+        """Takes the rows that were taken out of the results so far: a table of what the function was given, with the reasons."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> Any:
         """The results as an Arrow C stream, read once."""
 
@@ -57,6 +60,10 @@ class Pool:
         mode: str,
         deadline: float | None,
         window: int,
+        worker_memory: int | None,
+        worker_descriptors: int | None,
+        worker_processes: int | None,
+        result_limit: int | None,
         native_worker: str | None,
         java: str | None,
         java_class_path: list[str],
@@ -72,11 +79,14 @@ class Pool:
         self, function: Function, batches: Iterator[pa.RecordBatch], columns: list[str] | None, append: bool, ordered: bool
     ) -> Batches: ...
     def share(self, batch: pa.RecordBatch) -> pa.RecordBatch: ...
+    def dead_letters(self) -> list[pa.RecordBatch]: ...
     def stats(self) -> dict[str, Any]: ...
     def leases(self) -> list[dict[str, Any]]: ...
     def copies(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
+def bytes_in(text: str) -> int: ...
+def write_stacks() -> int | None: ...
 def write_addresses(descriptor: int) -> None:
     """From now on a fault in this process first writes its address to `descriptor`."""
 

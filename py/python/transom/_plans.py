@@ -15,7 +15,8 @@ from transom._suppressed import Suppressed
 from transom._udf import Udf
 from transom._values import Unfit, build, writer
 
-#: Runs one batch: columns in the order of the schema, and the number of rows; for row functions also where to note failing rows, if not to fail for them.
+#: Runs one batch: columns in the order of the schema, and the number of rows; row functions may be given where to note
+#: rows that fail, so as not to fail for them.
 Run = Callable[..., pa.Array]
 
 

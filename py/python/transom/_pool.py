@@ -34,6 +34,10 @@ class Pool:
         is copied first, for workers that are not trusted) or "trusted" (bounds only).
     deadline: the longest that one batch may take, in seconds or as a timedelta; a function's own deadline comes first.
     window: how many batches may be on their way to each worker.
+    worker_memory: the most memory that each worker may have of its own, in bytes or as a text such as "512MiB"; no limit by default.
+    worker_descriptors: the most files and other descriptors that each worker may have open.
+    worker_processes: the most processes and threads that functions may start in each worker.
+    result_limit: the most bytes of one batch of a result, in bytes or as a text.
     native_worker: the program that runs functions of `transom.native`; the package brings one.
     java, java_class_path, java_options: for functions of `transom.java`: the program, by default that of JAVA_HOME or of the path; the jar of
         transom-worker, which the package brings; and options of the JVM, such as "-Xmx1g".
@@ -55,6 +59,10 @@ class Pool:
         mode: str = "guarded",
         deadline: float | timedelta | None = None,
         window: int = 2,
+        worker_memory: int | str | None = None,
+        worker_descriptors: int | None = None,
+        worker_processes: int | None = None,
+        result_limit: int | str | None = None,
         native_worker: str | os.PathLike[str] | None = None,
         java: str | os.PathLike[str] | None = None,
         java_class_path: Iterable[str | os.PathLike[str]] = (),
@@ -67,7 +75,18 @@ class Pool:
             seconds = deadline_seconds(deadline)
         except ValueError as error:
             raise InvalidArgument(str(error), code="BAD_OPTION") from None
-        numbers = {"workers": workers, "window": window, "memory_limit": memory_limit, "capsule_bytes": capsule_bytes, "capsule_count": capsule_count}
+        worker_memory, result_limit = (_native.bytes_in(size) if isinstance(size, str) else size for size in (worker_memory, result_limit))
+        numbers = {
+            "workers": workers,
+            "window": window,
+            "memory_limit": memory_limit,
+            "worker_memory": worker_memory,
+            "worker_descriptors": worker_descriptors,
+            "worker_processes": worker_processes,
+            "result_limit": result_limit,
+            "capsule_bytes": capsule_bytes,
+            "capsule_count": capsule_count,
+        }
         for name, value in numbers.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InvalidArgument(f"{name} is {value!r}, and a whole number above 0 is needed", code="BAD_OPTION")
@@ -80,6 +99,10 @@ class Pool:
             mode=mode,
             deadline=seconds,
             window=window,
+            worker_memory=worker_memory,
+            worker_descriptors=worker_descriptors,
+            worker_processes=worker_processes,
+            result_limit=result_limit,
             native_worker=_foreign.native_worker() if native_worker is None else os.fspath(native_worker),
             java=None if java is None else os.fspath(java),
             java_class_path=[os.fspath(entry) for entry in java_class_path] or _foreign.java_class_path(),

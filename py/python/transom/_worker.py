@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 
 from transom import _load, _native
@@ -31,11 +32,13 @@ class Runtime:
 
 def main(descriptor: int) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
-    fault = os.environ.pop("TRANSOM_FAULT_FD", "")
-    if fault.isdigit():
-        # A crash in native code writes the Python stack there.
-        faulthandler.enable(file=int(fault), all_threads=True)
-        _native.write_addresses(int(fault))
+    fault = _native.write_stacks()
+    os.environ.pop("TRANSOM_FAULT_FD", None)
+    if fault is not None:
+        # A crash in native code writes the Python stack there first, and so does the host's request; each then calls the native side's handler.
+        faulthandler.enable(file=fault, all_threads=True)
+        faulthandler.register(signal.SIGQUIT, file=fault, all_threads=True, chain=True)
+        _native.write_addresses(fault)
     for stream in (sys.stdout, sys.stderr):
         # What a function prints is seen when it prints it, whatever characters it has.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")

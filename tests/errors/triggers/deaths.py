@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import threading
 import time
@@ -79,6 +80,16 @@ class memory_group:  # noqa: N801 (used like a function)
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.01)
+
+
+@trigger(2106)
+def worker_stopped(room: Room) -> Seen:
+    @transom.udf(deadline=0.2)
+    def pause(x: int) -> int:
+        signal.raise_signal(signal.SIGTSTP)
+        return x
+
+    return room.seen(lambda: room.shared.call(pause, X))
 
 
 @trigger(2107)
@@ -171,6 +182,18 @@ def cancelled(room: Room) -> Seen:
 def protocol_violation(room: Room) -> Seen:
     pool = room.pool(python=ROGUE)
     return room.seen(lambda: pool.call("native:sends_an_unknown_message", X))
+
+
+@trigger(2114)
+def function_suspended(room: Room) -> Seen:
+    @transom.udf
+    def leave_always(x: int) -> int:
+        os._exit(3)
+
+    pool = room.pool()
+    for _ in range(5):
+        room.seen(lambda: pool.call(leave_always, X))
+    return room.seen(lambda: pool.call(leave_always, X))
 
 
 @trigger(3001)

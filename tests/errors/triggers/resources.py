@@ -51,3 +51,9 @@ def pool_busy(room: Room) -> Seen:
     with pool.map(running, iter([batch] * 10)) as results:
         next(results)
         return room.seen(lambda: pool.call(same, X))
+
+
+@trigger(5004)
+def result_too_large(room: Room) -> Seen:
+    pool = room.pool(result_limit="1MiB")
+    return room.seen(lambda: pool.call(same, pa.array(range(MIB))))

@@ -1,5 +1,6 @@
 //! `transom doctor`: what is needed, what is there, and how to mend what is missing.
 
+mod pool;
 mod python;
 mod system;
 
@@ -46,6 +47,9 @@ impl Check {
 
 /// Checks everything and prints what it found; the exit status says whether Transom can run.
 pub(crate) fn doctor(args: &args::Doctor) -> Result<ExitCode> {
+    if let Some(process) = args.pool {
+        return pool::show(process, args.json);
+    }
     let mut checks = system::checks();
     checks.extend(python::checks(args.python.as_deref()));
     // A reader who leaves early has seen what they wanted.

@@ -59,6 +59,7 @@ pub(crate) enum SourceRecord {
 pub(crate) struct Policies {
     pub(crate) deadline_seconds: Option<f64>,
     pub(crate) retries: u32,
+    pub(crate) on_error: String,
     pub(crate) mode: String,
     pub(crate) memory_limit: u64,
     pub(crate) workers: usize,

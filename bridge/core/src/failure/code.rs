@@ -88,6 +88,8 @@ codes! {
     WorkerSignalled = 2104 "WORKER_SIGNALLED",
     /// The worker was killed, most likely since memory ran out.
     WorkerOutOfMemory = 2105 "WORKER_OUT_OF_MEMORY",
+    /// The worker was stopped by a signal, and was ended at its deadline.
+    WorkerStopped = 2106 "WORKER_STOPPED",
     /// A call took longer than its deadline; its worker was ended.
     DeadlineExceeded = 2107 "DEADLINE_EXCEEDED",
     /// A worker did not become ready in time.
@@ -102,6 +104,8 @@ codes! {
     Cancelled = 2112 "CANCELLED",
     /// The worker sent something that the protocol does not allow; it was ended.
     ProtocolViolation = 2113 "PROTOCOL_VIOLATION",
+    /// The function ended its worker several times in a row, and is not called for a while.
+    FunctionSuspended = 2114 "FUNCTION_SUSPENDED",
 
     /// The function raised an exception.
     FunctionRaised = 3001 "FUNCTION_RAISED",
@@ -127,6 +131,8 @@ codes! {
     BatchTooLarge = 5002 "BATCH_TOO_LARGE",
     /// Every worker is held, and nothing will free one.
     PoolBusy = 5003 "POOL_BUSY",
+    /// A batch of a result is larger than the pool allows.
+    ResultTooLarge = 5004 "RESULT_TOO_LARGE",
     /// The shared memory limit is reached, and what holds it are arguments that functions kept.
     InputRetained = 5005 "INPUT_RETAINED",
     /// More rows failed than are suppressed.

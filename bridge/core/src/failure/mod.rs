@@ -43,6 +43,7 @@ struct Inner {
     remote: Option<Remote>,
     output: Vec<String>,
     stack: Option<String>,
+    signal: Option<i32>,
     hint: Option<String>,
     capsule: Option<Saved>,
 }
@@ -81,6 +82,7 @@ impl Error {
                 remote: None,
                 output: Vec::new(),
                 stack: None,
+                signal: None,
                 hint: (code == Code::Internal).then(|| DEFECT.to_owned()),
                 capsule: None,
             }),
@@ -90,6 +92,12 @@ impl Error {
     /// An error of the operating system, with what was being done.
     pub fn system(code: Code, doing: &str, error: impl fmt::Display) -> Self {
         Self::new(code, format!("{doing}: {error}"))
+    }
+
+    /// An error of the operating system by its own number: `DESCRIPTOR_LIMIT` where there are no descriptors left, and else `SYSTEM`.
+    pub fn io(doing: &str, error: &std::io::Error) -> Self {
+        let code = if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) { Code::DescriptorLimit } else { Code::System };
+        Self::system(code, doing, error)
     }
 
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -138,6 +146,11 @@ impl Error {
     pub fn with_stack(self, stack: impl Into<String>) -> Self {
         let stack = cap(stack.into(), TRACEBACK_LIMIT);
         self.change(|inner| inner.stack = (!stack.is_empty()).then_some(stack))
+    }
+
+    /// Says by which signal the worker was killed.
+    pub fn with_signal(self, signal: i32) -> Self {
+        self.change(|inner| inner.signal = Some(signal))
     }
 
     /// Says what to do next.
@@ -208,6 +221,11 @@ impl Error {
     /// The stack that the worker wrote when it died.
     pub fn stack(&self) -> Option<&str> {
         self.inner.stack.as_deref()
+    }
+
+    /// The number of the signal by which the worker was killed (`signal(7)`), where it was not its host that did.
+    pub fn signal(&self) -> Option<i32> {
+        self.inner.signal
     }
 
     /// What to do next.

@@ -72,6 +72,11 @@ impl RawResult {
         self.descriptor.as_ref().map_or(0, Descriptor::rows)
     }
 
+    /// The bytes of the buffers that it names.
+    pub fn bytes(&self) -> u64 {
+        self.descriptor.as_ref().map_or(0, |descriptor| descriptor.extents().map(|extent| extent.len).fold(0, u64::saturating_add))
+    }
+
     /// Checks the descriptor and what it names, and makes a batch whose buffers hold the lease.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The growing set of segments that one process writes, and the allocator in it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -104,6 +105,11 @@ impl Arena {
     pub fn adopt(&self, segment: Arc<Segment>) {
         let free = FreeList::new(segment.len());
         self.inner.segments().push(Pieces { segment, free });
+    }
+
+    /// Bytes that are free in each segment, by its number.
+    pub fn free_bytes(&self) -> BTreeMap<u32, usize> {
+        self.inner.segments().iter().map(|pieces| (pieces.segment.id(), pieces.free.free())).collect()
     }
 
     /// Gives back every segment of which nothing is in use, and says how many there were.

@@ -95,7 +95,7 @@ impl Drop for Reservation {
 /// Sources: `proc(5)` (`/proc/meminfo`, `/proc/self/cgroup`) and the kernel's `cgroup-v2` and `cgroup-v1/memory` documents. Page cache that
 /// the kernel can drop counts as free.
 pub fn available_memory() -> Option<u64> {
-    let machine = field(Path::new("/proc/meminfo"), "MemAvailable:").map(|kib| kib * 1024);
+    let machine = count_in(Path::new("/proc/meminfo"), "MemAvailable:").map(|kib| kib * 1024);
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     groups.lines().filter_map(group_available).chain(machine).min()
 }
@@ -114,7 +114,7 @@ fn group_kills(line: &str) -> Option<u64> {
         _ if controllers.split(',').any(|name| name == "memory") => ("/sys/fs/cgroup/memory", "memory.oom_control"),
         _ => return None,
     };
-    ancestors(Path::new(root), path).filter_map(|folder| field(&folder.join(file), "oom_kill")).max()
+    ancestors(Path::new(root), path).filter_map(|folder| count_in(&folder.join(file), "oom_kill")).max()
 }
 
 /// What one line of `/proc/self/cgroup` (`number:controllers:path`) leaves.
@@ -143,11 +143,12 @@ fn ancestors(root: &Path, path: &str) -> impl Iterator<Item = PathBuf> {
 fn left_in(folder: &Path, limit: &str, usage: &str, reclaimable: &str) -> Option<u64> {
     let limit: u64 = fs::read_to_string(folder.join(limit)).ok()?.trim().parse().ok()?;
     let usage: u64 = fs::read_to_string(folder.join(usage)).ok()?.trim().parse().ok()?;
-    let cache = field(&folder.join("memory.stat"), reclaimable).unwrap_or(0);
+    let cache = count_in(&folder.join("memory.stat"), reclaimable).unwrap_or(0);
     Some(limit.saturating_sub(usage.saturating_sub(cache)))
 }
 
-fn field(file: &Path, name: &str) -> Option<u64> {
+/// The number behind a name in a file of the kernel's, such as `oom_kill` in `memory.events`.
+pub(crate) fn count_in(file: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.split_whitespace().next() == Some(name))?;
     line.split_whitespace().nth(1)?.parse().ok()

@@ -44,6 +44,11 @@ impl FreeList {
         }
     }
 
+    /// Bytes that are not in use.
+    pub(super) fn free(&self) -> usize {
+        self.ranges.iter().map(|&(_, free)| free).sum()
+    }
+
     /// Whether nothing of the segment is in use.
     pub(super) fn is_whole(&self) -> bool {
         self.ranges.first().is_some_and(|&(_, free)| free == self.size)

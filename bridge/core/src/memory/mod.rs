@@ -16,6 +16,7 @@ mod segment;
 mod segments;
 
 pub use arena::{Arena, Block, Source, Space};
+pub(crate) use budget::count_in;
 pub use budget::{Budget, available_memory, out_of_memory_kills};
 pub use segment::{Role, Segment};
 pub use segments::Segments;

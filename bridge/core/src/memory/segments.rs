@@ -49,6 +49,11 @@ impl Segments {
         (fits && offset < segment.len()).then(|| Extent { segment: segment.id(), offset: offset as u64, len: len as u64 })
     }
 
+    /// All of them, in the order of their numbers.
+    pub fn all(&self) -> Vec<Arc<Segment>> {
+        self.tables.read().unwrap_or_else(|poisoned| poisoned.into_inner()).by_id.values().cloned().collect()
+    }
+
     /// The number of segments and their bytes.
     pub fn totals(&self) -> (usize, u64) {
         let tables = self.tables.read().unwrap_or_else(|poisoned| poisoned.into_inner());

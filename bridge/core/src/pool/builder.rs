@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::attach;
 use super::capsules::{self, Capsules};
 use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
@@ -22,7 +23,7 @@ use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
 use crate::memory::{Arena, available_memory};
-use crate::worker::{START_LIMIT, Spawner, Supervisor};
+use crate::worker::{Limits, START_LIMIT, Spawner, Supervisor};
 
 /// The most batches that may be under way.
 const MOST_BATCHES: usize = 1 << 20;
@@ -49,6 +50,8 @@ pub(super) struct Options {
     pub(super) mode: Mode,
     pub(super) window: usize,
     pub(super) deadline: Option<Duration>,
+    pub(super) limits: Limits,
+    pub(super) result_limit: Option<u64>,
     pub(super) start_limit: Duration,
     pub(super) capsules: capsules::Settings,
 }
@@ -71,6 +74,8 @@ impl Default for PoolBuilder {
                 mode: Mode::Guarded,
                 window: 2,
                 deadline: None,
+                limits: Limits::default(),
+                result_limit: None,
                 start_limit: START_LIMIT,
                 capsules: capsules::Settings::default(),
             },
@@ -160,6 +165,36 @@ impl PoolBuilder {
         self
     }
 
+    /// The most bytes of memory that a worker may have of its own, with what it starts; no limit by default. The pool's shared memory does not count. A
+    /// worker that has more is ended, and its call fails with `WORKER_OUT_OF_MEMORY`; in Python a single allocation that is far too large is a
+    /// `MemoryError`. `docs/architecture.md` says how it is measured.
+    pub fn worker_memory(mut self, bytes: u64) -> Self {
+        self.options.limits.memory = Some(bytes);
+        self
+    }
+
+    /// The most descriptors that a worker may have open (`RLIMIT_NOFILE`), the six that it starts with included; by default as many as this process. A
+    /// function that opens more is told so by the system.
+    pub fn worker_descriptors(mut self, descriptors: u64) -> Self {
+        self.options.limits.descriptors = Some(descriptors);
+        self
+    }
+
+    /// The most processes and threads that functions may start in a worker, besides those that it has when it becomes ready; no limit by default.
+    ///
+    /// Held to by a control group, where this process may make some. Elsewhere by `RLIMIT_NPROC`, which counts all that the user has; for root, whom
+    /// the kernel exempts from that, the pool is refused.
+    pub fn worker_processes(mut self, processes: u64) -> Self {
+        self.options.limits.processes = Some(processes);
+        self
+    }
+
+    /// The most bytes of one batch of a result; what is larger is `RESULT_TOO_LARGE`. By default the pool's memory is the limit.
+    pub fn result_limit(mut self, bytes: u64) -> Self {
+        self.options.result_limit = Some(bytes);
+        self
+    }
+
     /// How long a worker may take to become ready before it is ended with `START_TIMEOUT`; 60 s by default.
     ///
     /// ```no_run
@@ -211,10 +246,8 @@ impl PoolBuilder {
         let options = self.options;
         check(&options)?;
         let spawner = Spawner::new()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::system(Code::System, "cannot make an event loop", error))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Error::io("cannot make an event loop", &error))?;
         let memory = Arc::new(Memory::new(options.memory_limit.unwrap_or_else(default_limit)));
         let (closing, closed) = watch::channel(false);
         let (crews, orders) = mpsc::unbounded_channel();
@@ -224,7 +257,7 @@ impl PoolBuilder {
             ledger: Arc::default(),
             registry: Registry::default(),
             letters: DeadLetters::default(),
-            places: Places::new(options.window),
+            places: Places::new(options.window, options.limits.memory.is_some()),
             capsules: Capsules::new(&options.capsules)?,
             events: broadcast::Sender::new(1024),
             closing,
@@ -263,10 +296,12 @@ struct Home {
 impl Home {
     async fn keep(mut self) {
         let mut closed = self.closed.clone();
+        let mut attached = std::pin::pin!(attach::answer_all(self.owner.clone()));
         loop {
             tokio::select! {
                 Some(crew) = self.orders.recv() => self.supervise(crew),
                 Some(ended) = self.supervisors.join_next_with_id() => self.look_at(ended),
+                () = &mut attached => {}
                 _ = closed.wait_for(|closing| *closing) => break,
             }
         }
@@ -307,6 +342,10 @@ fn check(options: &Options) -> Result<()> {
     if options.memory_limit == Some(0) {
         return bad("the memory limit is at least one byte");
     }
+    if options.result_limit == Some(0) {
+        return bad("the limit on results is at least one byte");
+    }
+    options.limits.check()?;
     // The first use of another language's program says whether it is there.
     launches::present(&options.python, "interpreter", launches::PYTHON_HINT)
 }

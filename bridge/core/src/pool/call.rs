@@ -186,7 +186,7 @@ impl Inner {
             // Of a function whose failing rows are not to be suppressed, none can have been.
             suppressed.check(if known.suppresses() { rows } else { 0 })?;
             step!("host::import");
-            let batch = raw.import(mode)?;
+            let batch = self.taken(raw, mode)?;
             if batch.num_rows() != rows {
                 return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));
             }
@@ -241,6 +241,23 @@ impl Inner {
         };
         step!("host::exported");
         self.places.try_call(room, known, call, batch, deadline)
+    }
+
+    /// A result as Arrow, unless it is larger than it may be.
+    pub(super) fn taken(&self, raw: RawResult, mode: Mode) -> Result<RecordBatch> {
+        self.check_result(raw.bytes())?;
+        raw.import(mode)
+    }
+
+    /// Whether a result of so many bytes may be.
+    pub(super) fn check_result(&self, bytes: u64) -> Result<()> {
+        match self.options.result_limit {
+            Some(limit) if bytes > limit => {
+                let message = format!("a batch of the result has {bytes} bytes and may have {limit}");
+                Err(Error::new(Code::ResultTooLarge, message).with_hint("send smaller batches, or raise the pool's result_limit"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

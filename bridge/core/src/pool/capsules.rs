@@ -135,6 +135,7 @@ impl Inner {
             policies: Policies {
                 deadline_seconds: known.deadline(options.deadline).map(|deadline| deadline.as_secs_f64()),
                 retries: known.retries(),
+                on_error: known.on_error().name().to_owned(),
                 mode: mode_name(options.mode).to_owned(),
                 memory_limit: self.memory.budget.limit(),
                 workers: options.workers,

@@ -38,7 +38,13 @@ pub(super) fn launch(options: &Options, language: Language) -> Result<Launch> {
         Language::Native => Launch::native(native_worker(options)?),
         Language::Java => Launch::java(java(options)?, &options.java_options, &java_class_path(options)?, options.workers),
     };
-    Ok(Launch { environment: options.environment.clone(), directory: options.directory.clone(), start_limit: options.start_limit, ..launch })
+    Ok(Launch {
+        environment: options.environment.clone(),
+        directory: options.directory.clone(),
+        start_limit: options.start_limit,
+        limits: options.limits.times(launch.links),
+        ..launch
+    })
 }
 
 /// Whether a program is there; a name without a slash is looked for on the path when a worker starts.

@@ -5,7 +5,9 @@
 
 mod again;
 mod arguments;
+mod attach;
 mod blocking;
+mod breaker;
 mod builder;
 mod call;
 mod capsules;
@@ -17,6 +19,7 @@ mod memory;
 mod places;
 mod quarantine;
 mod registry;
+mod size;
 mod stream;
 mod supervised;
 
@@ -29,12 +32,14 @@ use futures::{Stream, StreamExt, stream as streams};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 
+pub use attach::reports;
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
 pub(crate) use capsules::mode_name;
 pub use event::{Event, FunctionStats, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
 pub use quarantine::DeadLetters;
+pub use size::bytes_in;
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};

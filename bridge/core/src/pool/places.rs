@@ -110,6 +110,8 @@ pub(super) struct Place {
     pub(super) sentenced: Option<u64>,
     pub(super) retired: bool,
     pub(super) batches: u64,
+    /// Those of the processes before the one that is there.
+    pub(super) batches_before: u64,
     pub(super) rows: u64,
     pub(super) failures: u64,
     pub(super) busy: Duration,
@@ -133,6 +135,7 @@ impl Place {
             sentenced: None,
             retired: false,
             batches: 0,
+            batches_before: 0,
             rows: 0,
             failures: 0,
             busy: Duration::ZERO,
@@ -202,6 +205,8 @@ pub(super) struct Places {
     state: Mutex<State>,
     pub(super) changed: watch::Sender<()>,
     window: usize,
+    /// Whether supervisors look at what workers take while they have work.
+    watched: bool,
 }
 
 pub(super) struct State {
@@ -254,8 +259,8 @@ pub(super) struct Opened {
 }
 
 impl Places {
-    pub(super) fn new(window: usize) -> Self {
-        Self { state: Mutex::new(State { places: Vec::new() }), changed: watch::Sender::new(()), window }
+    pub(super) fn new(window: usize, watched: bool) -> Self {
+        Self { state: Mutex::new(State { places: Vec::new() }), changed: watch::Sender::new(()), window, watched }
     }
 
     /// Makes places for the functions of a language, unless there are some. `start` is told which, and has workers started for them.
@@ -314,7 +319,13 @@ impl Places {
         let mut state = self.state();
         let place = &mut state.places[worker];
         let posted = match place.link.clone().filter(|_| !place.reserved) {
-            Some(link) => place.call(&link, known, call, batch, deadline).map(|receiver| Some((worker, receiver))),
+            Some(link) => {
+                let called = place.call(&link, known, call, batch, deadline).map(|receiver| Some((worker, receiver)));
+                if self.watched {
+                    link.wake.notify_one();
+                }
+                called
+            }
             None => Ok(None),
         };
         drop(state);

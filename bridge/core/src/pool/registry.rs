@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
 use super::Inner;
+use super::breaker::Breaker;
 use super::event::FunctionStats;
 use super::places::{Answer, Defined};
 use crate::failure::{Code, Error, Result};
@@ -16,6 +17,7 @@ use crate::function::{Function, Kind, Language, OnError, Signature};
 pub(super) struct Known {
     pub(super) number: u32,
     pub(super) function: Function,
+    pub(super) breaker: Breaker,
     signature: OnceCell<Arc<Signature>>,
     /// Rows for which it failed and whose batches went on without them.
     pub(super) suppressed: AtomicU64,
@@ -82,6 +84,7 @@ impl Registry {
         let known = Arc::new(Known {
             number: functions.len() as u32,
             function: function.clone(),
+            breaker: Breaker::default(),
             signature: OnceCell::new(),
             suppressed: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -117,14 +120,22 @@ impl Inner {
     }
 
     async fn describe(&self, known: &Arc<Known>) -> Result<Arc<Signature>> {
+        known.breaker.admit(Instant::now())?;
         self.staff(known.language())?;
         loop {
             let answer = self.when_possible(known.language(), || self.places.try_define(known)).await?;
             let outcome = answer.await;
             match outcome {
                 Ok(Defined::Signature(signature)) => return Ok(Arc::new(signature)),
-                Ok(Defined::Failed(error)) => return Err(error.into_error()),
-                Ok(Defined::Lost(Answer::Died(error))) => return Err(error),
+                Ok(Defined::Failed(error)) => {
+                    let error = error.into_error();
+                    known.breaker.note(Err(&error), Instant::now());
+                    return Err(error);
+                }
+                Ok(Defined::Lost(Answer::Died(error))) => {
+                    known.breaker.note(Err(&error), Instant::now());
+                    return Err(error);
+                }
                 Ok(Defined::Lost(_)) => {}
                 Err(_) => return Err(super::closed()),
             }

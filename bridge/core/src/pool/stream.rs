@@ -1,7 +1,7 @@
 //! A batches function over a stream: one worker, from the first batch to the last.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -155,14 +155,18 @@ impl Flow {
             Some(News::Done) => {
                 session.over = true;
                 self.done = true;
+                self.known.breaker.note(Ok(()), Instant::now());
                 Ok(Some(None))
             }
             Some(News::Failed(error)) => {
                 session.over = true;
-                Err(error.into_error())
+                let error = error.into_error();
+                self.known.breaker.note(Err(&error), Instant::now());
+                Err(error)
             }
             Some(News::Died(error)) => {
                 session.over = true;
+                self.known.breaker.note(Err(&error), Instant::now());
                 Err(error)
             }
             None => Err(closed()),
@@ -181,6 +185,7 @@ impl Flow {
             }
             None => Arc::new(arrow_schema::Schema::empty()),
         };
+        self.known.breaker.admit(Instant::now())?;
         let call = self.inner.call_number();
         let deadline = self.known.deadline(self.inner.options.deadline);
         let inner = self.inner.clone();
@@ -238,7 +243,8 @@ impl Flow {
     }
 
     fn take(&mut self, raw: RawResult) -> Result<RecordBatch> {
-        let batch = raw.import(self.inner.options.mode).and_then(|batch| declared(&self.known.signature(), batch))?;
+        step!("host::import");
+        let batch = self.inner.taken(raw, self.inner.options.mode).and_then(|batch| declared(&self.known.signature(), batch))?;
         let schema = self.schema.get_or_init(|| batch.schema());
         let batch = conform(schema, batch)?;
         let session = self.session.as_ref().ok_or_else(closed)?;

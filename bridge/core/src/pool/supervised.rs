@@ -22,6 +22,7 @@ impl Owner for Inner {
         let place = &mut state.places[worker];
         place.pid = Some(pid);
         place.starts += 1;
+        place.batches_before = place.batches;
         drop(state);
         self.tell(|| Event::WorkerStarted { worker, pid });
     }
@@ -115,7 +116,26 @@ impl Owner for Inner {
         [deadline, cancelled].into_iter().flatten().min()
     }
 
-    fn judge(&self, worker: usize) -> Option<Sentence> {
+    fn is_busy(&self, worker: usize) -> bool {
+        !self.places.state().places[worker].flights.is_empty()
+    }
+
+    fn condemn(&self, worker: usize, error: Error) -> bool {
+        let mut state = self.places.state();
+        let place = &mut state.places[worker];
+        let Some(front) = place.flights.front_mut() else { return false };
+        place.sentenced = Some(front.call);
+        front.doomed = Some(error);
+        true
+    }
+
+    fn served(&self, worker: usize) -> u64 {
+        let state = self.places.state();
+        let place = &state.places[worker];
+        place.batches - place.batches_before
+    }
+
+    fn judge(&self, worker: usize, stopped: Option<i32>) -> Option<Sentence> {
         if self.due(worker)? > Instant::now() {
             return None;
         }
@@ -127,12 +147,20 @@ impl Owner for Inner {
             return Some(Sentence::AtOnce);
         }
         let limit = front.deadline.unwrap_or_default();
+        if let Some(signal) = stopped {
+            front.doomed = Some(crate::worker::stopped(signal, limit));
+            return Some(Sentence::AtOnce);
+        }
         let error = Error::new(Code::DeadlineExceeded, format!("no answer within the deadline of {} s; the worker was ended", limit.as_secs_f64()));
         front.doomed = Some(error.with_hint("the stack shows where the function was; give it a longer deadline or smaller batches"));
         Some(Sentence::WithStack)
     }
 
     fn make_segment(&self, len: usize, have: usize) -> Result<Arc<Segment>> {
+        // The first segment comes unasked. What fits into it, or into what the worker has already, is measured when it arrives.
+        if have > 0 {
+            self.check_result(len as u64)?;
+        }
         let made = self.memory.make(Role::Output, len, have);
         // Room in this process's own arena that nobody uses is room for results.
         let made = made.or_else(|error| match error.code() {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::capsule::{self, Folder, RECORD, Record, STREAM, SourceRecord, unreadable};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
-use crate::function::{Function, Language, Source};
+use crate::function::{Function, Language, OnError, Source};
 use crate::pool::{Pool, PoolBuilder, mode_name, wait};
 
 /// A failure that was saved: a function, and the arguments with which it failed.
@@ -259,6 +259,7 @@ fn function(path: &Path, folder: &Folder, record: &Record) -> Result<Option<Func
         SourceRecord::Pickle(None) => return Ok(None),
     };
     let function = Function::from_source(language, source).with_import_path(record.function.import_path.clone());
+    let function = function.with_on_error(OnError::from_name(&record.policies.on_error).unwrap_or_default());
     let deadline = record.policies.deadline_seconds.map(Duration::try_from_secs_f64).transpose();
     let deadline = deadline.map_err(|_| unreadable(path, "its deadline is not a number of seconds"))?;
     Ok(Some(match deadline {

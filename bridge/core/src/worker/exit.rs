@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::limits::{Shortage, mib};
 use crate::failure::{Code, Error};
 
 /// Exit status of the bootstrap where pyarrow cannot be imported.
 const NO_PYARROW: i32 = 81;
 /// Exit status of the bootstrap where transom cannot be imported.
 const NO_TRANSOM: i32 = 82;
+
+const MEMORY_HINT: &str = "send smaller batches, or raise the pool's worker_memory; the stack shows where the function was, where it could be taken";
 
 /// How a process ended, as `waitid(2)` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,36 @@ pub(super) fn out_of_memory(age: Duration) -> Error {
     Error::new(Code::WorkerOutOfMemory, message).with_hint("send smaller batches, use fewer workers, or give the control group more memory")
 }
 
+/// The error for a worker that the kernel killed since its control group came to its limit.
+pub(super) fn over_the_groups_limit(shortage: Shortage, limit: u64) -> Error {
+    let message = format!(
+        "out of memory: limit {}, used {}, with its children and what the kernel keeps for them; the kernel killed the worker at {}",
+        mib(limit),
+        mib(shortage.used),
+        mib(shortage.limit)
+    );
+    Error::new(Code::WorkerOutOfMemory, message).with_hint(MEMORY_HINT)
+}
+
+/// The error for a worker that took more memory than its pool allows.
+pub(super) fn over_the_limit(used: u64, limit: u64) -> Error {
+    let message = format!("out of memory: limit {}, used {} (private); the worker was ended", mib(limit), mib(used));
+    Error::new(Code::WorkerOutOfMemory, message).with_hint(MEMORY_HINT)
+}
+
+/// The error for a worker that somebody stopped, and that was ended when its time was up.
+pub(crate) fn stopped(signal: i32, limit: Duration) -> Error {
+    let message = format!("the worker was stopped by {}, and was ended when its {} s were up", signal_name(signal), limit.as_secs_f64());
+    Error::new(Code::WorkerStopped, message)
+        .with_hint("nothing is wrong with the function: somebody stopped its process; a batch may be tried again (`retries`)")
+}
+
+/// A worker in words, as it was when it ended.
+pub(super) fn worker_in_words(worker: usize, pid: u32, age: Duration, batches: u64, memory: Option<(u64, u64)>) -> String {
+    let memory = memory.map_or_else(String::new, |(used, limit)| format!(", {} of {}", mib(used), mib(limit)));
+    format!("worker {worker} (process {pid}), up {:.1} s, {batches} batches{memory}", age.as_secs_f64())
+}
+
 /// The same error with what to do, where only the reader of all such errors needs it said.
 pub(super) fn explained(error: Error) -> Error {
     if error.code() == Code::ProtocolViolation && error.hint().is_none() {
@@ -54,19 +87,8 @@ pub(super) fn explained(error: Error) -> Error {
     error
 }
 
-/// A fault handler's stack, cut to what a user can use: without the bridge's own frames, the list of loaded extensions, and the signal, which the
-/// error names itself (to end a worker at its deadline the host sends one, which is no fault of the function's).
-pub(super) fn users_stack(text: &str) -> String {
-    const SIGNALS: [&str; 5] = ["Aborted", "Segmentation fault", "Bus error", "Illegal instruction", "Floating-point exception"];
-    let signal = |line: &str| line.strip_prefix("Fatal Python error: ").is_some_and(|what| SIGNALS.contains(&what.trim_end()));
-    let own =
-        |line: &str| line.contains("/transom/_") || line.trim_start().starts_with("File \"<string>\"") || line.starts_with("Extension modules:");
-    let lines: Vec<&str> = text.lines().filter(|line| !own(line) && !signal(line)).collect();
-    lines.join("\n").trim().to_owned()
-}
-
 fn killed(signal: i32, phase: &str) -> Error {
-    let error = Error::new(Code::WorkerSignalled, format!("the worker was killed by {} {phase}", signal_name(signal)));
+    let error = Error::new(Code::WorkerSignalled, format!("the worker was killed by {} {phase}", signal_name(signal))).with_signal(signal);
     match signal {
         libc::SIGKILL => error.with_hint("somebody sent SIGKILL, or the kernel did since memory ran out (`dmesg` tells)"),
         libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
@@ -95,6 +117,10 @@ fn signal_name(signal: i32) -> String {
         libc::SIGPIPE => "SIGPIPE",
         libc::SIGALRM => "SIGALRM",
         libc::SIGTERM => "SIGTERM",
+        libc::SIGSTOP => "SIGSTOP",
+        libc::SIGTSTP => "SIGTSTP",
+        libc::SIGTTIN => "SIGTTIN",
+        libc::SIGTTOU => "SIGTTOU",
         libc::SIGXCPU => "SIGXCPU",
         libc::SIGSYS => "SIGSYS",
         _ => return format!("signal {signal}"),
@@ -117,13 +143,5 @@ mod tests {
         assert_eq!(code(Ending::Killed(libc::SIGSEGV), true), Code::WorkerSignalled);
         assert!(decode(Ending::Killed(libc::SIGSEGV), true, second).message().contains("SIGSEGV"));
         assert!(decode(Ending::Killed(40), true, second).message().contains("signal 40"));
-    }
-
-    #[test]
-    fn a_stack_is_cut_to_the_users_frames() {
-        let text = "Fatal Python error: Aborted\n\nCurrent thread (most recent call first):\n  File \"udfs.py\", line 3 in f\n  File \"/x/transom/_plans.py\", \
-                    line 8 in run\n  File \"<string>\", line 20 in <module>\n\nExtension modules: a, b (total: 2)\n";
-        assert_eq!(users_stack(text), "Current thread (most recent call first):\n  File \"udfs.py\", line 3 in f");
-        assert!(users_stack("Fatal Python error: no GIL\n").contains("no GIL"));
     }
 }

@@ -1,5 +1,7 @@
 //! The life of one worker, from its hello to its end.
 
+mod ends;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -9,10 +11,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::exit;
+use super::limits::{self, MemoryWatch};
 use super::output::Drain;
 use super::process::Process;
-use super::supervise::{End, Owner, Sentence, Supervisor};
+use super::stacks;
+use super::supervise::{End, Owner, Supervisor};
 use super::watched::watched;
 use crate::exchange;
 use crate::failure::{Code, Error, Result};
@@ -66,6 +69,9 @@ pub(super) struct Life<'a, O> {
     /// It was closed while the worker should have gone on.
     hung_up: bool,
     killed_at: Option<Instant>,
+    /// When it is told to end, where it was asked for its stack first.
+    term_at: Option<Instant>,
+    memory: Option<MemoryWatch>,
     quiet_at: Option<Instant>,
     /// Segments in the making.
     segments: JoinSet<Result<Arc<Segment>>>,
@@ -76,6 +82,7 @@ enum Turn {
     Died,
     Woken,
     Printed(Vec<u8>),
+    Stack,
     Room,
     Time,
     Segment(Result<Arc<Segment>>),
@@ -97,7 +104,7 @@ impl<'a, O: Owner> Life<'a, O> {
             Err(error) => {
                 // Unwatched it must not stay, and who shares the process must hear of its end.
                 shared.process.kill_group();
-                End { reason: Error::system(Code::System, "cannot watch over a worker", error), was_ready: false, bystander: false }
+                End { reason: Error::io("cannot watch over a worker", &error), was_ready: false, bystander: false }
             }
         }
     }
@@ -122,6 +129,8 @@ impl<'a, O: Owner> Life<'a, O> {
             deaf: false,
             hung_up: false,
             killed_at: None,
+            term_at: None,
+            memory: place.launch.limits.memory.map(|limit| MemoryWatch::new(shared.process.pid(), limit)),
             quiet_at: None,
             segments: JoinSet::new(),
         })
@@ -154,6 +163,7 @@ impl<'a, O: Owner> Life<'a, O> {
                 }
                 Turn::Woken => self.woken(),
                 Turn::Printed(text) => self.place.owner.printed(self.worker, text),
+                Turn::Stack => self.terminate(),
                 Turn::Room => _ = self.link().flush(),
                 Turn::Time => self.time(),
                 Turn::Segment(made) => self.hand_over(made),
@@ -190,7 +200,7 @@ impl<'a, O: Owner> Life<'a, O> {
             Some(made) = self.segments.join_next(), if !self.segments.is_empty() => {
                 Turn::Segment(made.unwrap_or_else(|error| Err(Error::system(Code::Internal, "making a segment failed", error))))
             }
-            text = printed(&mut self.output) => Turn::Printed(text),
+            turn = said(&mut self.output) => turn,
             _ = closed.wait_for(|closing| *closing), if !closing => Turn::Closing,
         }
     }
@@ -202,7 +212,7 @@ impl<'a, O: Owner> Life<'a, O> {
             (None, false) => self.shared.born.checked_add(self.place.launch.start_limit),
             (None, true) => self.place.owner.due(self.worker),
         };
-        due.into_iter().chain(self.quiet_at).min()
+        due.into_iter().chain(self.quiet_at).chain(self.term_at).chain(self.memory_due()).min()
     }
 
     fn time(&mut self) {
@@ -214,6 +224,10 @@ impl<'a, O: Owner> Life<'a, O> {
             if !self.link().flush() {
                 self.quiet_at = Some(now + QUIET);
             }
+        }
+        self.watch_memory();
+        if self.term_at.is_some_and(|at| at <= now) {
+            self.terminate();
         }
         match self.killed_at {
             Some(at) if at <= now => {
@@ -237,31 +251,6 @@ impl<'a, O: Owner> Life<'a, O> {
                 self.judge();
             }
         }
-    }
-
-    fn judge(&mut self) {
-        match self.place.owner.judge(self.worker) {
-            Some(Sentence::WithStack) if self.place.launch.stack_signal.is_some() => {
-                _ = self.shared.culprit.set(self.worker);
-                self.place.launch.stack_signal.into_iter().for_each(|signal| self.shared.process.signal(signal));
-                self.killed_at = Some(Instant::now() + LAST_WORDS);
-            }
-            Some(_) => self.kill(),
-            None => {}
-        }
-    }
-
-    fn kill(&mut self) {
-        _ = self.shared.culprit.set(self.worker);
-        self.shared.process.kill_group();
-        // Again, should the process be in a state in which it takes no signals; its pidfd ends this.
-        self.killed_at = Some(Instant::now() + Duration::from_secs(1));
-    }
-
-    fn end_for(&mut self, error: Error) {
-        // The first cause is the cause.
-        self.breach.get_or_insert(error);
-        self.kill();
     }
 
     fn woken(&mut self) {
@@ -339,6 +328,7 @@ impl<'a, O: Owner> Life<'a, O> {
         }
         step!("host::welcome");
         self.ready = true;
+        limits::when_ready(&self.shared.process, &self.place.launch);
         self.make_segment(FIRST_SEGMENT);
         self.place.owner.ready(self.worker, self.link().clone());
         Ok(())
@@ -362,52 +352,20 @@ impl<'a, O: Owner> Life<'a, O> {
             self.end_for(error);
         }
     }
-
-    /// The process is gone, or nearly: takes in its last messages, and says why it went.
-    fn died(&mut self) -> Option<End> {
-        step!(only "host::died");
-        // Before it is reaped, while the group's number cannot mean another group; and so that nothing of it goes on sending.
-        self.shared.process.kill_group();
-        // What was sent before the end counts, unless it is what this side ended the worker for.
-        let counts = if self.breach.is_none() { LAST_MESSAGES } else { 0 };
-        for _ in 0..counts {
-            match self.link().receive().and_then(|incoming| incoming.map(|incoming| self.take_in(incoming)).transpose()) {
-                Ok(Some(())) => {}
-                Ok(None) => break,
-                Err(error) => {
-                    self.breach.get_or_insert(error);
-                    break;
-                }
-            }
-        }
-        let ending = self.shared.process.try_wait()?;
-        let culprit = self.shared.culprit.get();
-        let bystander = culprit.is_some_and(|&culprit| culprit != self.worker) && self.breach.is_none();
-        let reason = self.breach.take().unwrap_or_else(|| self.cause(ending, culprit));
-        Some(End { reason, was_ready: self.ready, bystander })
-    }
-
-    fn cause(&self, ending: exit::Ending, culprit: Option<&usize>) -> Error {
-        let age = self.shared.born.elapsed();
-        match culprit {
-            Some(&culprit) if culprit != self.worker => {
-                let message = format!("the worker's process was ended for what worker {culprit} did, which is a thread of the same process");
-                Error::new(Code::WorkerSignalled, message)
-            }
-            None if ending == exit::Ending::Killed(libc::SIGKILL) && out_of_memory_kills() > self.shared.kills_before => exit::out_of_memory(age),
-            _ => exit::decode(ending, self.ready, age),
-        }
-    }
 }
 
-/// What a worker prints, where this life is the one that reads it.
-async fn printed(output: &mut Option<&mut [Drain; 3]>) -> Vec<u8> {
+/// What a worker prints, or that it has written its stack, where this life is the one that reads it.
+async fn said(output: &mut Option<&mut [Drain; 3]>) -> Turn {
     match output {
         Some([stdout, stderr, faults]) => loop {
             tokio::select! {
-                text = stdout.take() => return text,
-                text = stderr.take() => return text,
-                _ = faults.take() => {}
+                text = stdout.take() => return Turn::Printed(text),
+                text = stderr.take() => return Turn::Printed(text),
+                text = faults.take() => {
+                    if stacks::is_complete(&text) {
+                        return Turn::Stack;
+                    }
+                }
             }
         },
         None => std::future::pending().await,

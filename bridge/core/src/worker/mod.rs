@@ -3,16 +3,21 @@
 mod address;
 mod exit;
 mod life;
+mod limits;
 mod output;
 mod process;
 mod serve;
+mod stacks;
 mod supervise;
 mod watch;
 mod watched;
 
 pub use address::write_addresses;
+pub(crate) use exit::stopped;
 pub use exit::{Ending, decode};
+pub use limits::Limits;
 pub(crate) use process::START_LIMIT;
 pub use process::{Launch, Process, Started};
 pub use serve::{Input, Results, Runtime, serve};
+pub use stacks::{use_large_signal_stack, write_stacks};
 pub(crate) use supervise::{End, Owner, Sentence, Spawner, Supervisor};

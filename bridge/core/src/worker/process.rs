@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
 use super::exit::Ending;
+use super::limits::{self, Group, Limits};
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
 use crate::link::Socket;
@@ -35,8 +36,10 @@ pub struct Launch {
     pub directory: Option<PathBuf>,
     /// How many links it has: a worker takes the calls of each link in order, and those of different links at the same time.
     pub links: usize,
-    /// The signal at which the worker writes its stacks and ends, where it can do that.
+    /// The signal at which the worker writes its stacks, where it can do that. A JVM ends with it; others go on.
     pub stack_signal: Option<Signal>,
+    /// What it may take.
+    pub limits: Limits,
     /// How long it may take to become ready.
     pub start_limit: Duration,
 }
@@ -49,13 +52,13 @@ impl Launch {
     pub fn python(interpreter: impl Into<PathBuf>) -> Self {
         let arguments = vec!["-c".into(), BOOTSTRAP.into()];
         // The fault handler answers with the stacks of all threads, whoever holds the interpreter's lock.
-        Self { arguments, stack_signal: Some(Signal::ABORT), ..Self::bare(Language::Python, interpreter.into()) }
+        Self { arguments, stack_signal: Some(Signal::QUIT), ..Self::bare(Language::Python, interpreter.into()) }
     }
 
     /// A worker for functions in shared libraries: the program `transom-native-worker`.
     pub fn native(program: impl Into<PathBuf>) -> Self {
         // It writes the stack of the function. A worker program of another make just ends.
-        Self { stack_signal: Some(Signal::ABORT), ..Self::bare(Language::Native, program.into()) }
+        Self { stack_signal: Some(Signal::QUIT), ..Self::bare(Language::Native, program.into()) }
     }
 
     /// A JVM, with the class path on which `transom-java` and arrow-java lie, and a link for each of its threads.
@@ -77,6 +80,7 @@ impl Launch {
             directory: None,
             links: 1,
             stack_signal: None,
+            limits: Limits::default(),
             start_limit: START_LIMIT,
         }
     }
@@ -98,6 +102,8 @@ pub struct Started {
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    /// The control groups that it is in, where it has its own. They go when it has gone.
+    group: Option<Group>,
     /// How it ended, once it is reaped: from then on its number may be another process's.
     ending: Mutex<Option<Ending>>,
 }
@@ -132,8 +138,13 @@ impl Process {
         }
         let inherited: Vec<RawFd> = workers.iter().chain([&faults_end]).map(AsRawFd::as_raw_fd).collect();
         let parent = rustix::process::getpid();
-        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, setrlimit, close_range, fcntl): no allocation, no lock.
-        unsafe { command.pre_exec(move || prepare_child(parent, &inherited)) };
+        let group = Group::make(&launch.limits);
+        let entrances = group.as_ref().map(Group::entrances).transpose();
+        let entrances = entrances.map_err(|error| Error::system(Code::DescriptorLimit, "cannot open a worker's control group", error))?;
+        let child = Child { parent, entrances: entrances.unwrap_or_default(), limits: launch.limits.clone(), inherited };
+        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, write, setrlimit, close_range, fcntl): no allocation, no
+        // lock.
+        unsafe { command.pre_exec(move || child.prepare()) };
         step!("system::fork", errno => spawn_error(launch, &errno.into()));
         let mut child = command.spawn().map_err(|error| spawn_error(launch, &error))?;
         let pid = Pid::from_child(&child);
@@ -143,7 +154,7 @@ impl Process {
             _ = child.wait();
             Error::system(Code::DescriptorLimit, "cannot watch over a worker", error)
         })?;
-        let process = Self { pid, pidfd, ending: Mutex::default() };
+        let process = Self { pid, pidfd, group, ending: Mutex::default() };
         let (stdout, stderr) = (child.stdout.take().expect("it was asked for"), child.stderr.take().expect("it was asked for"));
         Ok(Started { process, sockets, pipes: [stdout.into(), stderr.into(), faults] })
     }
@@ -166,6 +177,20 @@ impl Process {
             _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
             self.signal(Signal::KILL);
         }
+        // Also what has left the process group, and where the process itself is reaped already.
+        self.group.iter().for_each(Group::kill);
+    }
+
+    /// The control groups that are its own.
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
+    /// The signal that has stopped the process, while it is stopped (`waitid(2)`, `WSTOPPED`).
+    pub(super) fn stopped_by(&self) -> Option<i32> {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options).ok().flatten()?;
+        status.stopping_signal()
     }
 
     /// Reaps the process if it has ended, and says how.
@@ -221,21 +246,35 @@ fn check(launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-fn prepare_child(parent: Pid, inherited: &[RawFd]) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The host may have died before the line above; then nobody would send the signal.
-    if rustix::process::getppid() != Some(parent) {
-        return Err(io::Error::from(Errno::SRCH));
+/// What a child needs to know between fork and exec.
+struct Child {
+    parent: Pid,
+    entrances: Vec<OwnedFd>,
+    limits: Limits,
+    inherited: Vec<RawFd>,
+}
+
+impl Child {
+    /// Makes a worker of a fork. The order matters: first what ties it to its host, then what it may take, and last what it inherits.
+    /// `docs/architecture.md` says where a sandbox would come.
+    fn prepare(&self) -> io::Result<()> {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The host may have died before the line above; then nobody would send the signal.
+        if rustix::process::getppid() != Some(self.parent) {
+            return Err(io::Error::from(Errno::SRCH));
+        }
+        limits::enter(&self.entrances)?;
+        // A worker that crashes leaves a stack, not a core file in the user's folder.
+        _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum });
+        self.limits.restrict_child()?;
+        keep_from_program(3);
+        for &descriptor in &self.inherited {
+            // SAFETY: the descriptors were open in the parent when it forked, and the child has done nothing but inherit them.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+            rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
+        }
+        Ok(())
     }
-    // A worker that crashes leaves a stack, not a core file in the user's folder.
-    _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum });
-    keep_from_program(3);
-    for &descriptor in inherited {
-        // SAFETY: the descriptors were open in the parent when it forked, and the child has done nothing but inherit them.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
-    }
-    Ok(())
 }
 
 /// Marks this descriptor and all behind it as not for the program that is started. Rust opens each so by itself; others in this process do not, as

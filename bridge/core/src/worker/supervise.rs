@@ -12,6 +12,7 @@ use super::exit;
 use super::life::{Life, Shared};
 use super::output::Drain;
 use super::process::{Launch, Process, Started};
+use super::stacks;
 use crate::failure::{Code, Error, Result};
 use crate::link::{HostLink, Incoming, Socket};
 use crate::memory::Segment;
@@ -33,7 +34,14 @@ pub(crate) trait Owner: Send + Sync + 'static {
     /// When the worker's time is up, as things stand.
     fn due(&self, worker: usize) -> Option<Instant>;
     /// The worker's time is up: how it is to end, if things still stand so.
-    fn judge(&self, worker: usize) -> Option<Sentence>;
+    /// A worker that is `stopped` by a signal is not to blame for it.
+    fn judge(&self, worker: usize, stopped: Option<i32>) -> Option<Sentence>;
+    /// Whether the worker has anything in hand.
+    fn is_busy(&self, worker: usize) -> bool;
+    /// Blames what the worker has in hand for its end, which is near; says whether there was anything.
+    fn condemn(&self, worker: usize, error: Error) -> bool;
+    /// Results that the worker's process has given.
+    fn served(&self, worker: usize) -> u64;
     /// A new segment of at least `len` bytes for the results of a worker that has `have` bytes. May take a while; called on a thread of its own.
     fn make_segment(&self, len: usize, have: usize) -> Result<Arc<Segment>>;
     /// Segments that are no more.
@@ -138,8 +146,7 @@ impl<O: Owner> Supervisor<O> {
         let words = output.map(|output| LastWords::new(output, |text| self.owner.printed(self.workers.start, text)));
         let mut answers = Vec::with_capacity(ends.len());
         for ((worker, link), mut end) in self.workers.clone().zip(&links).zip(ends) {
-            let process = format!("worker {worker} (process {})", shared.process.pid());
-            end.reason = exit::explained(end.reason.with_worker(process));
+            end.reason = exit::explained(end.reason);
             end.reason = match &words {
                 Ok(words) => words.complete(end.reason, link),
                 Err(error) => Error::system(Code::DescriptorLimit, "cannot read what a worker prints", error),
@@ -170,7 +177,7 @@ impl LastWords {
         let mut lines = stdout.tail.last_lines(5);
         lines.extend(stderr.tail.last_lines(10));
         let (fault, stacks) = address::split(&faults.tail.text());
-        Self { lines, stack: exit::users_stack(&stacks), fault }
+        Self { lines, stack: stacks::for_users(&stacks), fault }
     }
 
     /// The reason of the end, with what the process said of it.

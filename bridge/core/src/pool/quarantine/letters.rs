@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{BinaryViewType, StringViewType};
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use arrow_select::dictionary::garbage_collect_any_dictionary;
-use arrow_select::take::take_record_batch;
+use arrow_select::take::take;
 
 use super::BadRow;
 use crate::failure::{Code, Error, Result};
@@ -150,8 +150,7 @@ fn schema_for(arguments: &SchemaRef) -> SchemaRef {
 /// The bad rows of a batch, which there are, as dead letters.
 pub(super) fn of(known: &Known, arguments: &RecordBatch, position: &Position, bad: &[BadRow]) -> Result<RecordBatch> {
     let rows = UInt64Array::from_iter_values(bad.iter().map(|bad| bad.row as u64));
-    let taken = take_record_batch(arguments, &rows).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    let mut columns = taken.columns().iter().map(compacted).collect::<Result<Vec<_>>>()?;
+    let mut columns = arguments.columns().iter().map(|column| copied(column, &rows)).collect::<Result<Vec<_>>>()?;
     let texts = |text: &dyn Fn(&BadRow) -> String| Arc::new(StringArray::from_iter_values(bad.iter().map(text))) as ArrayRef;
     let name = known.signature().name.clone();
     columns.extend([
@@ -165,14 +164,14 @@ pub(super) fn of(known: &Known, arguments: &RecordBatch, position: &Position, ba
     assemble(schema_for(arguments.schema_ref()), columns, bad.len())
 }
 
-/// A few rows of a column, without the rest of the buffers and dictionaries that they shared with it.
-fn compacted(column: &ArrayRef) -> Result<ArrayRef> {
-    Ok(match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_byte_view::<StringViewType>().gc()),
-        DataType::BinaryView => Arc::new(column.as_byte_view::<BinaryViewType>().gc()),
-        DataType::Dictionary(..) => {
-            garbage_collect_any_dictionary(column.as_any_dictionary()).map_err(|error| Error::new(Code::Internal, error.to_string()))?
-        }
-        _ => column.clone(),
+/// A few rows of a column, without the rest of its buffers and dictionary.
+fn copied(column: &ArrayRef, rows: &UInt64Array) -> Result<ArrayRef> {
+    let failed = |error: ArrowError| Error::new(Code::Internal, error.to_string());
+    let taken = take(column, rows, None).map_err(failed)?;
+    Ok(match taken.data_type() {
+        DataType::Utf8View => Arc::new(taken.as_byte_view::<StringViewType>().gc()),
+        DataType::BinaryView => Arc::new(taken.as_byte_view::<BinaryViewType>().gc()),
+        DataType::Dictionary(..) => garbage_collect_any_dictionary(taken.as_any_dictionary()).map_err(failed)?,
+        _ => taken,
     })
 }

@@ -8,6 +8,7 @@ mod search;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
@@ -124,7 +125,13 @@ impl Inner {
     }
 
     async fn call_by_policy(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
-        let (result, bad) = match self.attempt(known, arguments.clone(), position, self.options.mode).await {
+        known.breaker.admit(Instant::now())?;
+        let attempt = self.attempt(known, arguments.clone(), position, self.options.mode).await;
+        // A search for the rows to blame has bounds of its own, and would be cut short by the deaths that it is there for.
+        if !attempt.as_ref().is_err_and(|error| search::can_find(known, error)) {
+            known.breaker.note(attempt.as_ref().map(drop), Instant::now());
+        }
+        let (result, bad) = match attempt {
             Ok((result, suppressed)) => (result, told(suppressed, 0, 1).collect()),
             Err(error) if search::can_find(known, &error) && arguments.num_rows() > 0 => {
                 search::Search::new(self, known, &arguments, position).run(error).await?

@@ -1,0 +1,278 @@
+//! What workers may take, and what becomes of those that take more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, getrlimit, kill_process};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use support::{checked, function, native, numbers, values, wait_until_idle};
+use transom::{Code, Error, MapOptions, Pool, PoolBuilder};
+
+const WORKER: &str = env!("CARGO_BIN_EXE_native-worker");
+
+fn one() -> PoolBuilder {
+    native(WORKER, 1)
+}
+
+/// The error of a call that must fail; the next call must work.
+fn fails(pool: &Pool, name: &str) -> Error {
+    let error = pool.call_blocking(&function(name), numbers(0, 1)).unwrap_err();
+    works(pool);
+    assert_eq!((error.function(), error.batch(), error.rows()), (Some(name), Some(0), Some(0..1)), "{error}");
+    error
+}
+
+fn works(pool: &Pool) {
+    assert_eq!(values(&pool.call_blocking(&function("plus_one"), numbers(0, 2)).unwrap()), [1, 2]);
+}
+
+/// Groups of workers that this process has made and not removed.
+fn groups() -> Vec<String> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let homes = own.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        Some(Path::new("/sys/fs/cgroup").join(parts.next()?).join(parts.next()?.trim_start_matches('/')))
+    });
+    let mine = format!("transom-{}-", std::process::id());
+    let names = homes.filter_map(|home| fs::read_dir(home).ok()).flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(&mine)).collect()
+}
+
+fn assert_no_groups() {
+    let begun = Instant::now();
+    while !groups().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", groups());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn memory_beyond_the_limit_ends_the_worker_with_both_numbers() {
+    checked(|| {
+        let pool = one().worker_memory(64 << 20).build().unwrap();
+        let error = fails(&pool, "eat_100");
+        assert_eq!(error.code(), Code::WorkerOutOfMemory, "{error}");
+        assert!(error.message().starts_with("out of memory: limit 64 MiB, used "), "{error}");
+        assert!(error.worker().unwrap().contains("0 batches, "), "{error}");
+        // What the limit allows, it allows; and shared memory is none of the worker's own.
+        let rows = (100 << 20) / 8;
+        assert_eq!(pool.call_blocking(&function("identity"), numbers(0, rows)).unwrap().num_rows(), rows);
+        pool.call_blocking(&function("plus_one"), numbers(0, 1000)).unwrap();
+        drop(pool);
+        assert_no_groups();
+    });
+}
+
+#[test]
+fn a_batch_of_a_stream_that_takes_too_much_is_named() {
+    checked(|| {
+        let pool = one().worker_memory(64 << 20).build().unwrap();
+        let source = (0..3).map(|i| Ok(numbers(i, 10)));
+        let results: Vec<_> = pool.map_blocking(&function("eat_100"), source, MapOptions::default()).unwrap().collect();
+        let places: Vec<_> = results.iter().map(|result| result.as_ref().unwrap_err()).map(|error| (error.code(), error.batch())).collect();
+        assert_eq!(places, [(Code::WorkerOutOfMemory, Some(0)), (Code::WorkerOutOfMemory, Some(1)), (Code::WorkerOutOfMemory, Some(2))]);
+    });
+}
+
+#[test]
+fn a_stopped_worker_is_told_apart_from_a_slow_function() {
+    checked(|| {
+        let pool = one().deadline(Duration::from_millis(300)).build().unwrap();
+        let error = fails(&pool, "stop_self");
+        assert_eq!(error.code(), Code::WorkerStopped, "{error}");
+        assert!(error.message().contains("SIGSTOP"), "{error}");
+        let slow = fails(&pool, "spin");
+        assert_eq!(slow.code(), Code::DeadlineExceeded, "{slow}");
+    });
+}
+
+#[test]
+fn a_worker_that_is_stopped_and_goes_on_before_its_deadline_has_done_nothing() {
+    checked(|| {
+        let pool = one().deadline(Duration::from_secs(60)).build().unwrap();
+        wait_until_idle(&pool);
+        let pid = Pid::from_raw(pool.stats().workers[0].pid.unwrap() as i32).unwrap();
+        let state = || fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| pool.call_blocking(&function("stop_self"), numbers(0, 1)));
+            while !state().contains(") T ") {
+                std::thread::yield_now();
+            }
+            kill_process(pid, Signal::CONT).unwrap();
+            call.join().unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn descriptors_and_threads_beyond_the_limit_are_the_functions_own_error() {
+    checked(|| {
+        let pool = one().worker_descriptors(32).build().unwrap();
+        let error = fails(&pool, "open_64");
+        assert_eq!(error.code(), Code::FunctionRaised, "{error}");
+        assert!(error.message().contains("os error 24"), "{error}");
+        pool.call_blocking(&function("open_8"), numbers(0, 1)).unwrap();
+        assert_eq!(pool.stats().workers[0].restarts, 0);
+        drop(pool);
+        match one().worker_processes(8).build() {
+            Ok(pool) => {
+                let error = fails(&pool, "threads_200");
+                assert_eq!(error.code(), Code::FunctionRaised, "{error}");
+                assert!(error.message().contains("os error 11"), "{error}");
+                assert_eq!(pool.stats().workers[0].restarts, 0);
+            }
+            Err(error) => {
+                assert_eq!(error.code(), Code::BadOption, "{error}");
+                println!("SKIPPED: {error}");
+            }
+        }
+        assert_no_groups();
+    });
+}
+
+#[test]
+fn what_leaves_the_workers_session_ends_with_it_where_there_are_control_groups() {
+    checked(|| {
+        let pool = one().worker_memory(256 << 20).build().unwrap();
+        let escaped = values(&pool.call_blocking(&function("escape"), numbers(0, 1)).unwrap())[0];
+        let alive = || fs::read_to_string(format!("/proc/{escaped}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        if groups().is_empty() {
+            println!("SKIPPED: no control group can be made here, and only those reach a process that has left its session");
+            return kill_process(Pid::from_raw(escaped as i32).unwrap(), Signal::KILL).unwrap();
+        }
+        assert!(alive());
+        drop(pool);
+        let begun = Instant::now();
+        while alive() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it lives on");
+            std::thread::yield_now();
+        }
+        assert_no_groups();
+    });
+}
+
+#[test]
+fn a_result_that_is_too_large_is_refused_before_it_is_made_or_when_it_comes() {
+    checked(|| {
+        let pool = one().result_limit(1 << 20).build().unwrap();
+        // In the segment that is there already, and in one that is asked for.
+        for name in ["text_2", "text_40"] {
+            let error = fails(&pool, name);
+            assert_eq!(error.code(), Code::ResultTooLarge, "{error}");
+            assert!(error.message().ends_with("and may have 1048576"), "{error}");
+        }
+        let used = pool.stats().memory_used;
+        assert!(used <= 16 << 20, "{used}: the large result was never made");
+        assert_eq!(pool.stats().workers[0].restarts, 0);
+    });
+}
+
+#[test]
+fn a_gigabyte_of_print_blocks_nobody_and_is_counted() {
+    checked(|| {
+        let pool = one().build().unwrap();
+        works(&pool);
+        let before = resident();
+        let error = fails(&pool, "chatter_1024");
+        assert_eq!(error.code(), Code::WorkerSignalled);
+        let dropped = error.output()[0].strip_prefix('(').and_then(|line| line.split_once(" bytes before were dropped)")).map(|(bytes, _)| bytes);
+        let dropped: u64 = dropped.expect("the first line counts").parse().unwrap();
+        assert!(dropped > (1 << 30) - (256 << 10), "{dropped}");
+        assert!(resident() < before + (64 << 20), "{} MiB, {} before", resident() >> 20, before >> 20);
+    });
+}
+
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[test]
+fn a_function_that_ends_every_worker_is_suspended_and_others_go_on() {
+    checked(|| {
+        let pool = one().build().unwrap();
+        let deaths: Vec<Error> = (0..5).map(|_| fails(&pool, "abort")).collect();
+        assert!(deaths.iter().all(|error| error.code() == Code::WorkerSignalled));
+        let error = fails(&pool, "abort");
+        assert_eq!(error.code(), Code::FunctionSuspended, "{error}");
+        assert!(
+            error.message().contains("5 times in a row, the last time by TRN-2104 WORKER_SIGNALLED: the worker was killed by SIGABRT"),
+            "{error}"
+        );
+        assert_eq!(pool.stats().workers[0].restarts, 5);
+        // After the pause it is tried again, once.
+        let again = std::iter::repeat_with(|| pool.call_blocking(&function("abort"), numbers(0, 1)).unwrap_err());
+        let died = again.inspect(|_| std::thread::yield_now()).find(|error| error.code() != Code::FunctionSuspended).unwrap();
+        assert_eq!(died.code(), Code::WorkerSignalled);
+        assert_eq!(fails(&pool, "abort").code(), Code::FunctionSuspended);
+    });
+}
+
+/// Changes a limit of this process for the time of a test.
+struct Lowered(Resource, Rlimit);
+
+impl Lowered {
+    fn to(resource: Resource, limit: u64) -> Self {
+        let before = getrlimit(resource);
+        setrlimit(resource, Rlimit { current: Some(limit), maximum: before.maximum }).unwrap();
+        Self(resource, before)
+    }
+}
+
+impl Drop for Lowered {
+    fn drop(&mut self) {
+        setrlimit(self.0, Rlimit { current: self.1.current, maximum: self.1.maximum }).unwrap();
+    }
+}
+
+/// The host with one descriptor after the other too few: each time it says so, keeps nothing, and works when there are more.
+#[test]
+fn a_host_without_descriptors_says_so_and_works_again_later() {
+    checked(|| {
+        let (mut refused, mut worked, mut calls_refused) = (BTreeMap::new(), 0, 0);
+        for most in (3..40).rev() {
+            // A start that failed is tried again after pauses: what is far from enough is left out, down to where not even a pool can be made.
+            if calls_refused >= 6 && most > 8 {
+                continue;
+            }
+            let lowered = Lowered::to(Resource::Nofile, most);
+            match one().build() {
+                Ok(pool) => match pool.call_blocking(&function("plus_one"), numbers(0, 1000)) {
+                    Ok(_) => worked += 1,
+                    Err(error) => {
+                        calls_refused += 1;
+                        drop(lowered);
+                        while calls_refused == 1 && pool.call_blocking(&function("plus_one"), numbers(0, 2)).is_err() {
+                            std::thread::yield_now();
+                        }
+                        refused.insert(error.message().to_owned(), error.code());
+                    }
+                },
+                Err(error) => _ = refused.insert(error.message().to_owned(), error.code()),
+            }
+        }
+        println!("{refused:#?}, {worked} worked");
+        assert!(refused.len() > 2 && calls_refused >= 6 && worked > 5);
+        assert!(refused.values().all(|&code| code == Code::DescriptorLimit), "{refused:#?}");
+    });
+}
+
+#[test]
+fn a_worker_without_descriptors_is_an_error_with_a_name() {
+    checked(|| {
+        let mut codes = Vec::new();
+        for descriptors in 1..24 {
+            let pool = one().worker_descriptors(descriptors).build().unwrap();
+            match pool.call_blocking(&function("plus_one"), numbers(0, 1000)) {
+                Ok(_) => codes.push(None),
+                Err(error) => codes.push(Some(error.code())),
+            }
+        }
+        println!("{codes:?}");
+        assert_eq!(codes.last(), Some(&None), "24 are enough for a native worker");
+        let named = [Code::StartFailed, Code::DescriptorLimit, Code::WorkerExited, Code::FunctionRaised];
+        assert!(codes.iter().flatten().all(|code| named.contains(code)), "{codes:?}");
+    });
+}

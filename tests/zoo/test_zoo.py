@@ -1,0 +1,188 @@
+"""Every function of the zoo at the first, a middle and the last batch of a stream, in a worker that has worked and in one that is new: the error says
+what happened, and the batches between get their answers. No two of them spoil the host for each other."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import hostile
+import pyarrow as pa
+import pytest
+import transom
+from expect import ONE, SHARED, alive
+from hostile import ATTACK, BEHAVE, LEAVE, Action
+
+
+@dataclass
+class Case:
+    """What becomes of a batch whose function does `action`: an error with one of `codes` that says `says`; without codes, its result."""
+
+    action: Action
+    codes: tuple[str, ...] = ()
+    says: str = ""
+    #: Whether the worker is gone afterwards.
+    deadly: bool = False
+    policies: dict[str, Any] = field(default_factory=dict)
+    #: Whether the result's values are the worker's to change.
+    unsteady: bool = False
+
+
+def dies(action: Action, *codes: str, says: str = "", **policies: Any) -> Case:
+    return Case(action, codes, says, deadly=True, policies=policies)
+
+
+def fails(action: Action, *codes: str, says: str = "") -> Case:
+    return Case(action, codes, says)
+
+
+def works(action: Action, deadly: bool = False) -> Case:
+    return Case(action, deadly=deadly)
+
+
+#: Long enough for a worker on a busy machine to come to its function.
+SOON = 1.0
+
+CASES = [
+    dies(hostile.exit_0, "WORKER_EXITED", says="exit status 0"),
+    dies(hostile.exit_7, "WORKER_EXITED", says="exit status 7"),
+    fails(hostile.sys_exit, "FUNCTION_EXIT"),
+    dies(hostile.null_pointer, "WORKER_SIGNALLED", says="at address 0x0"),
+    dies(hostile.null_pointer_without_faulthandler, "WORKER_SIGNALLED", says="SIGSEGV"),
+    dies(hostile.abort, "WORKER_SIGNALLED", says="SIGABRT"),
+    dies(hostile.stack_smash, "WORKER_SIGNALLED", says="SIG"),
+    dies(hostile.another_program, "WORKER_EXITED", says="exit status 9"),
+    dies(hostile.another_program_that_stays, "PROTOCOL_VIOLATION", says="closed its link"),
+    dies(hostile.kills_itself, "WORKER_SIGNALLED", says="SIGKILL"),
+    dies(hostile.kills_its_group, "WORKER_SIGNALLED", says="SIGTERM"),
+    fails(hostile.raises_base_exception, "FUNCTION_RAISED", says="the base of all"),
+    fails(hostile.raises_keyboard_interrupt, "FUNCTION_RAISED", says="KeyboardInterrupt"),
+    fails(hostile.raises_generator_exit, "FUNCTION_RAISED", says="GeneratorExit"),
+    fails(hostile.raises_stop_iteration, "FUNCTION_RAISED", says="StopIteration"),
+    fails(hostile.raises_what_cannot_be_said, "FUNCTION_RAISED", says="Unspeakable"),
+    fails(hostile.raises_a_flood, "FUNCTION_RAISED", says="ValueError: xxxx"),
+    fails(hostile.raises_what_is_no_text, "FUNCTION_RAISED", says="half a character"),
+    # Which exception CPython makes where memory runs out within a call is its affair.
+    fails(hostile.recursion_without_limit, "FUNCTION_RAISED", says="in deeper"),
+    fails(hostile.allocates_all, "FUNCTION_RAISED", says="MemoryError"),
+    # Built for debugging, the worker gives up where it finds a descriptor of its own closed.
+    dies(hostile.closes_all_descriptors, "WORKER_EXITED", "WORKER_SIGNALLED"),
+    dies(hostile.puts_a_file_over_the_link, "WORKER_EXITED", "PROTOCOL_VIOLATION"),
+    works(hostile.closes_its_output),
+    dies(hostile.ignores_all_signals, "DEADLINE_EXCEEDED", deadline=SOON),
+    dies(hostile.stops_itself, "DEADLINE_EXCEEDED", "WORKER_STOPPED", deadline=SOON),
+    dies(hostile.leaves_its_group, "DEADLINE_EXCEEDED", says="in leaves_its_group", deadline=SOON),
+    fails(hostile.begins_a_session, "FUNCTION_RAISED", says="PermissionError"),
+    dies(hostile.keeps_the_interpreters_lock, "DEADLINE_EXCEEDED", says="in keeps_the_interpreters_lock", deadline=SOON),
+    dies(hostile.never_ends, "DEADLINE_EXCEEDED", says="in _spin", deadline=SOON),
+    works(hostile.leaves_a_child),
+    works(hostile.leaves_a_child_in_a_session_of_its_own),
+    works(hostile.returns_in_a_child_too),
+    dies(hostile.forks_many, "WORKER_EXITED", says="exit status 5"),
+    works(hostile.runs_a_program),
+    works(hostile.asks_a_pool_of_processes),
+    works(hostile.reads_its_input_in_a_child),
+    works(hostile.asks_an_executor),
+    works(hostile.asks_joblib),
+    works(hostile.floods_its_output),
+    works(hostile.changes_its_surroundings),
+    works(hostile.mocks_time),
+    works(hostile.disables_the_collector),
+    works(hostile.works_at_exit),
+    works(hostile.leaves_a_thread),
+    works(hostile.prints_into_a_broken_stream),
+    works(hostile.keeps_in_a_global),
+    works(hostile.keeps_in_a_cycle),
+    works(hostile.keeps_in_a_thread),
+    dies(hostile.writes_to_its_input, "WORKER_SIGNALLED", says="wrote to its input column `x`, which is read-only; line"),
+    fails(hostile.writes_by_numpy, "FUNCTION_RAISED", says="read-only"),
+    fails(hostile.returns_a_slice, "WRONG_LENGTH", says="63 values for 64 rows"),
+    works(hostile.returns_a_slice_of_its_own),
+    works(hostile.returns_a_buffer_that_it_overwrites),
+    works(hostile.writes_on_in_a_thread),
+    Case(hostile.writes_into_the_outputs, unsteady=True),
+    fails(hostile.returns_too_much, "WRONG_LENGTH", says="128 values for 64 rows"),
+    fails(hostile.returns_text, "WRONG_TYPE", says="string"),
+    fails(hostile.returns_nothing, "NOT_ARROW"),
+    fails(hostile.returns_itself, "NOT_ARROW"),
+]
+
+ROWS = 64
+
+
+def batch(wish: int, number: int) -> pa.RecordBatch:
+    return pa.record_batch({"x": pa.array([wish] + [number] * (ROWS - 1), pa.int64())})
+
+
+def wishes(case: Case, order: str) -> list[int]:
+    """A stream with the attack at its first, a middle and its last batch; after a death the worker is new."""
+    end = [] if case.deadly else [LEAVE]
+    return {
+        "mixed": [ATTACK, *end, ATTACK, BEHAVE, ATTACK],
+        "reused": [ATTACK, BEHAVE, ATTACK, BEHAVE, ATTACK],
+        "fresh": [ATTACK, *end, ATTACK, *end, ATTACK],
+    }[order]
+
+
+#: In "mixed" order the first and the last batch meet a worker that has worked, and the middle one a new one.
+ORDERS = ["reused", "fresh"] if os.environ.get("TRANSOM_ZOO") == "full" else ["mixed"]
+
+
+@pytest.fixture(scope="module")
+def cage(_module_leaves_nothing: None) -> Iterator[transom.Pool]:
+    """A pool of one worker, so that it is known which one a batch meets."""
+    with transom.Pool(workers=1) as made:
+        SHARED.append(made)
+        yield made
+    SHARED.remove(made)
+
+
+def told(case: Case, error: transom.TransomError, number: int) -> None:
+    text = str(error)
+    assert error.code_name in case.codes, text
+    assert case.says in text
+    assert len(text) < 100_000
+    assert (error.function, error.batch) == (case.action.__name__, number)
+    assert range(number * ROWS, (number + 1) * ROWS) == error.rows or len(error.rows) == 1
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("case", CASES, ids=[case.action.__name__ for case in CASES])
+def test_the_zoo(cage: transom.Pool, case: Case, order: str) -> None:
+    if case.action is hostile.asks_joblib and importlib.util.find_spec("joblib") is None:
+        pytest.skip("joblib is not installed")
+    function = hostile.udf(case.action, **case.policies)
+    if order == "fresh":
+        with pytest.raises(transom.WorkerDied):
+            cage.call(function, batch(LEAVE, 0))
+    else:
+        assert cage.call(alive, ONE).equals(ONE)
+    asked = wishes(case, order)
+    batches = [batch(wish, number) for number, wish in enumerate(asked)]
+    results = cage.map(function, iter(batches))
+    answers: list[Any] = []
+    for number, wish in enumerate(asked):
+        try:
+            answers.append(next(results).column(0))
+        except transom.TransomError as error:
+            answers.append(None)
+            if wish == ATTACK:
+                told(case, error, number)
+            else:
+                assert (wish, error.code_name) == (LEAVE, "WORKER_EXITED"), str(error)
+        else:
+            assert wish == BEHAVE or (wish == ATTACK and not case.codes)
+    with pytest.raises(StopIteration):
+        next(results)
+    # Looked at when all have come: what was returned must not change with what comes after it.
+    for answer, sent in zip(answers, batches, strict=True):
+        assert answer is None or (len(answer) == ROWS and case.unsteady) or answer.equals(sent.column(0))
+    assert cage.call(alive, ONE).equals(ONE)
+
+
+def test_all_that_is_written_for_the_zoo_is_in_it() -> None:
+    public = {name for name, found in vars(hostile).items() if getattr(found, "__module__", "") == "hostile" and callable(found) and name[0] != "_"}
+    assert public - {case.action.__name__ for case in CASES} == {"udf", "Unspeakable"}
