@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from itertools import cycle, islice
@@ -70,14 +70,16 @@ class Peer(abc.ABC):
 class PeerHost:
     """The measuring around a peer: the answers that `contestants.base.Host` gives, and who the peer is."""
 
-    def __init__(self, peer: Peer, folder: Path) -> None:
-        self.peer = peer
+    peer: Peer | None = None
+
+    def __init__(self, make: Callable[[], Peer], folder: Path) -> None:
+        self._make = make
         self.folder = folder
         self._prepared: dict[tuple[str, int, int], Any] = {}
 
     def describe(self) -> dict[str, Any]:
-        """What the table says of the peer."""
-        peer = self.peer
+        """What the table says of the peer. It is asked first, and starts the peer, so that a reason why it cannot start is an answer."""
+        self.peer = peer = self._make()
         versions = ", ".join(f"{name} {version(name)}" for name in peer.packages)
         return {"isolated": peer.isolated, "settings": peer.settings, "versions": versions, "functions": peer.functions}
 
@@ -126,7 +128,13 @@ class PeerHost:
                 spent += cpu_seconds(pid)
         return spent
 
+    def close(self) -> None:
+        """Ends the peer, if it began."""
+        if self.peer is not None:
+            self.peer.close()
 
-def serve(peer: Peer) -> None:
+
+def serve(make: Callable[[], Peer]) -> None:
     """Answers the driver until it closes the input. The first argument is the folder with the batches."""
-    answer(PeerHost(peer, Path(sys.argv[1])), peer.close)
+    host = PeerHost(make, Path(sys.argv[1]))
+    answer(host, host.close)

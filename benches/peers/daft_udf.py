@@ -51,4 +51,4 @@ class Daft(Peer):
 
 
 if __name__ == "__main__":
-    serve(Daft(sys.argv[2] == "process"))
+    serve(lambda: Daft(sys.argv[2] == "process"))

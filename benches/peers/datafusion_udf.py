@@ -38,4 +38,4 @@ class DataFusion(Peer):
 
 
 if __name__ == "__main__":
-    serve(DataFusion())
+    serve(DataFusion)

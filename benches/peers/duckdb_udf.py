@@ -51,4 +51,4 @@ class DuckDb(Peer):
 
 
 if __name__ == "__main__":
-    serve(DuckDb())
+    serve(DuckDb)

@@ -87,4 +87,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--serve":
         run_server(sys.argv[2])
     else:
-        serve(Flight())
+        serve(Flight)

@@ -47,4 +47,4 @@ def score(row: dict[str, Any]) -> float | None:
 
 
 if __name__ == "__main__":
-    serve(Polars())
+    serve(Polars)

@@ -63,4 +63,4 @@ def score(row: dict[str, Any]) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    serve(RayData())
+    serve(RayData)

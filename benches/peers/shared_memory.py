@@ -187,4 +187,4 @@ class SharedSlots(Peer):
 
 
 if __name__ == "__main__":
-    serve(SharedSlots(sys.argv[2] == "numpy"))
+    serve(lambda: SharedSlots(sys.argv[2] == "numpy"))

@@ -53,6 +53,10 @@ class Spark(Peer):
     packages = ("pyspark", "pandas", "pyarrow")
 
     def __init__(self, form: str) -> None:
+        home = java_home()
+        if home is None:
+            raise RuntimeError("there is no Java: install a JDK 17 or 21, or set JAVA_HOME")
+        os.environ["JAVA_HOME"] = home
         self.form = form
         self.functions = ("score",) if form in ("udf", "udf_arrow") else ("plus_one", "upper")
         self.settings = f"local[1], cached in the JVM, results read by an aggregate there, maxRecordsPerBatch {ROWS}"
@@ -124,8 +128,4 @@ def java_home() -> str | None:
 
 
 if __name__ == "__main__":
-    home = java_home()
-    if home is None:
-        sys.exit("there is no Java: install a JDK 17 or 21, or set JAVA_HOME")
-    os.environ["JAVA_HOME"] = home
-    serve(Spark(sys.argv[2]))
+    serve(lambda: Spark(sys.argv[2]))
