@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
 use transom::function::Source;
 use transom::worker::serve;
-use transom::{Code, Error, Result};
+use transom::{Capsule, Code, Error, Result};
 
 use crate::abi::{TRANSOM_ABI_VERSION, transom_library_t};
 use crate::table::{Definition, Find, Functions, Table};
@@ -21,6 +21,16 @@ type EntryPoint = unsafe extern "C" fn(abi_version: u32) -> *const transom_libra
 /// As [`serve`].
 pub fn serve_libraries(descriptor: OwnedFd) -> Result<()> {
     serve(descriptor, &mut Functions::of(Libraries::default()))
+}
+
+/// Calls the function of a failure capsule in this process, over the rows `A..B`: what a debugger is started on.
+///
+/// # Errors
+/// The failure, where it is one that a process outlives.
+pub fn replay(capsule: &str, rows: &str) -> Result<()> {
+    let bounds = rows.split_once("..").and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
+    let rows = bounds.ok_or_else(|| Error::new(Code::BadOption, format!("`{rows}` are no rows: write A..B")))?;
+    Capsule::open(capsule)?.call_here(&mut Functions::of(Libraries::default()), Some(rows)).map(drop)
 }
 
 /// The libraries that were loaded. None is unloaded: what it gave may lie in its memory.

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use transom::function::Source;
 use transom::link::RemoteError;
 use transom::worker::{Input, Results, Runtime};
-use transom::{Code, Error, Kind, Parameter, Result, Signature};
+use transom::{Code, Error, Kind, OnError, Parameter, Result, Signature};
 
 use crate::abi::{
     TRANSOM_ABI_VERSION, TRANSOM_FIELD_NOT_NULL, TRANSOM_FIELD_OPTIONAL, TRANSOM_KIND_BATCHES, TRANSOM_KIND_SCALAR, transom_batches_fn,
@@ -163,6 +163,8 @@ impl Definition {
             returns: (!results.is_empty()).then(|| Arc::new(Schema::new(results))),
             deadline: (definition.deadline_ms > 0).then(|| Duration::from_millis(definition.deadline_ms)),
             retries: definition.retries,
+            on_error: OnError::Raise,
+            deterministic: true,
         };
         if kind == Kind::Batches && (!signature.parameters.is_empty() || signature.variadic) {
             return Err(bad("a batches function has no parameters: it is given whole batches"));

@@ -12,10 +12,10 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::sync::{MutexExt, PyOnceLock};
 use pyo3::types::{PyCapsule, PyTuple};
-use transom::{Code, Error};
+use transom::{Code, DeadLetters, Error};
 
 use crate::capsule::{self, SchemaCache, StreamReader};
-use crate::errors;
+use crate::errors::{self, OrRaise};
 use crate::wait::wait;
 
 /// A C stream as a source. It is read where results are asked for, without the interpreter's lock.
@@ -28,7 +28,8 @@ impl Stream for ReaderSource {
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.reader.next();
-        Poll::Ready(next.map(|batch| batch.map_err(|text| Error::new(Code::SourceFailed, format!("the source of batches failed: {text}")))))
+        let failed = |text: String| Error::new(Code::SourceFailed, format!("the source of batches failed: {}", text.trim_end()));
+        Poll::Ready(next.map(|batch| batch.map_err(failed)))
     }
 }
 
@@ -177,6 +178,8 @@ impl Drop for Shared {
 #[pyclass(frozen, module = "transom")]
 pub(crate) struct Batches {
     shared: Arc<Shared>,
+    /// Had also after the end of the stream.
+    letters: Arc<DeadLetters>,
     /// The schema, once it was asked for: it stays after the end of the stream.
     schema: PyOnceLock<SchemaRef>,
     known: SchemaCache,
@@ -184,9 +187,10 @@ pub(crate) struct Batches {
 
 impl Batches {
     pub(crate) fn new(results: transom::Batches, raised: Option<Raised>) -> Self {
+        let letters = results.dead_letters().clone();
         let state = Mutex::new(State { results: Some(results), pending: None });
         let shared = Shared { state, raised, process: std::process::id() };
-        Self { shared: Arc::new(shared), schema: PyOnceLock::new(), known: SchemaCache::default() }
+        Self { shared: Arc::new(shared), letters, schema: PyOnceLock::new(), known: SchemaCache::default() }
     }
 
     fn schema_ref(&self, py: Python<'_>) -> PyResult<&SchemaRef> {
@@ -236,6 +240,17 @@ impl Batches {
         let schema = slf.getattr("schema")?;
         let batches: Vec<Bound<'py, PyAny>> = slf.try_iter()?.collect::<PyResult<_>>()?;
         table.call_method1("from_batches", (batches, schema))
+    }
+
+    /// Takes the rows that were taken out of the results so far: a table of what the function was given, with the reasons.
+    fn dead_letters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.shared.not_forked(py)?;
+        let taken = py.detach(|| self.letters.take()).or_raise(py)?;
+        // A stream has one schema, so there is one batch, or none.
+        let schema = taken.first().map(RecordBatch::schema).or_else(|| self.letters.schema());
+        let schema = capsule::schema_to_py(py, &schema.unwrap_or_else(|| Arc::new(Schema::empty())))?;
+        let batches: Vec<Bound<'py, PyAny>> = taken.iter().map(|batch| capsule::batch_to_py(py, batch, &schema)).collect::<PyResult<_>>()?;
+        py.import("pyarrow")?.getattr("Table")?.call_method1("from_batches", (batches, schema))
     }
 
     /// The results as an Arrow C stream, read once. `requested_schema` is not heeded, as the interface allows.

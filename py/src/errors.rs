@@ -3,7 +3,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use transom::link::RemoteError;
+use transom::link::{RemoteError, Suppressed};
 use transom::{Code, Error};
 
 /// The exception for an error of the core: the class goes by the code, and the attributes say all that the error knows.
@@ -18,11 +18,14 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     places.set_item("rows", error.rows().map(|rows| (rows.start, rows.end)))?;
     places.set_item("hint", error.hint())?;
     places.set_item("output", error.output())?;
+    places.set_item("worker", error.worker())?;
+    places.set_item("stack", error.stack())?;
     let remote = error.remote();
     places.set_item("remote_type", remote.map(|remote| &remote.kind))?;
     places.set_item("remote_message", remote.map(|remote| &remote.message))?;
     // Of a worker that died, the stack that it wrote is what a traceback is of an exception.
     places.set_item("remote_traceback", remote.map(|remote| remote.traceback.as_str()).or(error.stack()))?;
+    places.set_item("capsule", error.capsule())?;
     let code = error.code();
     let arguments = (code.number(), code.name(), error.message(), error.to_string());
     let made = py.import(intern!(py, "transom._errors"))?.getattr(intern!(py, "_make"))?.call(arguments, Some(&places))?;
@@ -47,11 +50,19 @@ type Parts = (u16, String, String, String, Option<u64>, Option<String>);
 pub(crate) fn to_remote(py: Python<'_>, error: &PyErr) -> RemoteError {
     let report = || -> PyResult<RemoteError> {
         let report = py.import(intern!(py, "transom._failures"))?.getattr(intern!(py, "report"))?;
-        let (number, kind, message, traceback, row, hint): Parts = report.call1((error.value(py),))?.extract()?;
-        let code = Code::from_number(number).unwrap_or(Code::Internal);
-        Ok(RemoteError { code, kind, message, traceback, row, hint })
+        Ok(remote(report.call1((error.value(py),))?.extract()?))
     };
     report().unwrap_or_else(|second| RemoteError::new(Code::Internal, format!("an exception cannot be told: {second}")))
+}
+
+fn remote((number, kind, message, traceback, row, hint): Parts) -> RemoteError {
+    RemoteError { code: Code::from_number(number).unwrap_or(Code::Internal), kind, message, traceback, row, hint }
+}
+
+/// What `_suppressed.Suppressed.parts()` gives.
+pub(crate) fn suppressed(parts: &Bound<'_, PyAny>) -> PyResult<Suppressed> {
+    let (causes, rows): (Vec<Parts>, Vec<(u64, u32)>) = parts.extract()?;
+    Ok(Suppressed { causes: causes.into_iter().map(remote).collect(), rows })
 }
 
 /// The exception that ends a batches function whose input ended otherwise than by its end.

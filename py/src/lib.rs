@@ -7,6 +7,7 @@ mod batches;
 mod capsule;
 mod errors;
 mod pool;
+mod replay;
 mod signature;
 mod wait;
 mod worker;
@@ -20,5 +21,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pool::Function>()?;
     module.add_class::<batches::Batches>()?;
     module.add_function(wrap_pyfunction!(worker::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay_here, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::replay_command, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::write_addresses, module)?)?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use transom::{Code, Direction, Error, Kind, MapOptions, Mode, Signature};
 use crate::batches::{Batches, PySource, ReaderSource};
 use crate::capsule::{self, SchemaCache, StreamReader};
 use crate::errors::{self, OrRaise};
+use crate::signature;
 use crate::wait::wait;
 
 /// A function as the core knows it.
@@ -52,14 +53,19 @@ impl Function {
         Ok(Self { function, results: SchemaCache::default() })
     }
 
-    /// The same function with its deadline in seconds and its retries.
-    fn with_policies(&self, deadline: Option<f64>, retries: u32) -> Self {
+    /// Its name, for errors of the Python side.
+    #[getter]
+    fn name(&self) -> &str {
+        self.function.name()
+    }
+
+    /// The same function with its deadline in seconds, its retries, and what becomes of rows for which it fails.
+    fn with_policies(&self, deadline: Option<f64>, retries: u32, on_error: Option<&str>) -> PyResult<Self> {
         let function = self.function.clone().with_retries(retries);
-        let function = match deadline {
-            Some(seconds) => function.with_deadline(Duration::from_secs_f64(seconds)),
-            None => function,
-        };
-        Self { function, results: SchemaCache::default() }
+        let function = deadline.into_iter().fold(function, |function, seconds| function.with_deadline(Duration::from_secs_f64(seconds)));
+        let on_error = on_error.map(signature::policy).transpose()?;
+        let function = on_error.into_iter().fold(function, transom::Function::with_on_error);
+        Ok(Self { function, results: SchemaCache::default() })
     }
 }
 
@@ -74,13 +80,12 @@ impl<T> Own<T> {
         Self { value: ManuallyDrop::new(value), process: std::process::id() }
     }
 
-    fn get(&self, py: Python<'_>) -> PyResult<&T> {
+    fn get(&self) -> transom::Result<&T> {
         if self.is_mine() {
             return Ok(&self.value);
         }
-        let error = Error::new(Code::ForkedHandle, "this pool belongs to the process that this one was forked from")
-            .with_hint("make a pool in the child, or start processes with the spawn method");
-        Err(errors::to_py(py, &error))
+        Err(Error::new(Code::ForkedHandle, "this pool belongs to the process that this one was forked from")
+            .with_hint("make a pool in the child, or start processes with the spawn method"))
     }
 
     fn is_mine(&self) -> bool {
@@ -98,7 +103,7 @@ pub(crate) struct Pool {
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, native_worker, java, java_class_path, java_options))]
+    #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count))]
     #[expect(clippy::too_many_arguments, reason = "the Python class names and checks each of them")]
     fn new(
         py: Python<'_>,
@@ -114,6 +119,9 @@ impl Pool {
         java: Option<PathBuf>,
         java_class_path: Vec<PathBuf>,
         java_options: Vec<String>,
+        capsules: Option<PathBuf>,
+        capsule_bytes: Option<u64>,
+        capsule_count: Option<usize>,
     ) -> PyResult<Self> {
         let mode = match mode {
             "guarded" => Mode::Guarded,
@@ -134,16 +142,21 @@ impl Pool {
         builder = memory_limit.into_iter().fold(builder, |builder, bytes| builder.memory_limit(bytes));
         builder = deadline.into_iter().fold(builder, |builder, seconds| builder.deadline(Duration::from_secs_f64(seconds)));
         builder = env.into_iter().fold(builder, |builder, (name, value)| builder.env(name, value));
+        builder = capsules.into_iter().fold(builder, |builder, folder| builder.capsules(folder));
+        builder = capsule_bytes.into_iter().fold(builder, |builder, bytes| builder.capsule_bytes(bytes));
+        builder = capsule_count.into_iter().fold(builder, |builder, count| builder.capsule_count(count));
         let pool = py.detach(|| builder.build()).or_raise(py)?;
         Ok(Self { pool: Own::new(Mutex::new(Some(Arc::new(pool)))) })
     }
 
     /// Calls with a record batch, whose columns go by name.
     fn call<'py>(&self, py: Python<'py>, function: &Function, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let (pool, batch) = (self.pool(py)?, capsule::batch_from_py(batch)?);
+        let batch = capsule::batch_from_py(batch)?;
+        let pool = self.pool_for(py, function, batch.num_rows())?;
         let work = async {
-            let signature = pool.describe(&function.function).await?;
-            Ok((signature.kind, pool.call(&function.function, batch).await?))
+            // The call first: its errors say the rows.
+            let result = pool.call(&function.function, batch).await?;
+            Ok((pool.describe(&function.function).await?.kind, result))
         };
         let (kind, result) = wait(py, work)?.or_raise(py)?;
         function.result(py, kind, &result)
@@ -151,15 +164,17 @@ impl Pool {
 
     /// Calls with arrays, which go by position.
     fn call_arrays<'py>(&self, py: Python<'py>, function: &Function, arrays: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        let pool = self.pool(py)?;
         let (arrays, fields): (Vec<ArrayRef>, Vec<Field>) = arrays.iter().map(capsule::array_from_py).collect::<PyResult<_>>()?;
+        let rows = arrays.first().map_or(0, |array| array.len());
+        let pool = self.pool_for(py, function, rows)?;
         let work = async {
             if fields.iter().all(|field| field.metadata().is_empty()) {
                 return pool.call_arrays(&function.function, arrays).await;
             }
             // Fields say which arrays are of extension types, and those travel in batches alone.
-            let signature = pool.describe(&function.function).await?;
-            pool.call(&function.function, named(&signature, arrays, fields)?).await
+            let named = async { named(&*pool.describe(&function.function).await?, arrays, fields) };
+            let batch = named.await.map_err(|error| function.place(error, rows))?;
+            pool.call(&function.function, batch).await
         };
         let result = wait(py, work)?.or_raise(py)?;
         function.result(py, Kind::Scalar, &result)
@@ -206,6 +221,12 @@ impl Pool {
         capsule::batch_to_py(py, &shared, &capsule::schema_to_py(py, shared.schema_ref())?)
     }
 
+    /// Takes the dead letters of calls, as record batches.
+    fn dead_letters<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let taken = self.pool(py)?.dead_letters().take().or_raise(py)?;
+        taken.iter().map(|batch| capsule::batch_to_py(py, batch, &capsule::schema_to_py(py, batch.schema_ref())?)).collect()
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.pool(py)?.stats();
         let workers = PyList::empty(py);
@@ -224,8 +245,37 @@ impl Pool {
         }
         let found = PyDict::new(py);
         found.set_item("workers", workers)?;
+        let functions = PyList::empty(py);
+        for function in stats.functions {
+            let entry = PyDict::new(py);
+            entry.set_item("name", function.function)?;
+            entry.set_item("suppressed", function.suppressed)?;
+            entry.set_item("attempts", function.attempts)?;
+            functions.append(entry)?;
+        }
+        found.set_item("functions", functions)?;
         found.set_item("memory_used", stats.memory_used)?;
         found.set_item("memory_limit", stats.memory_limit)?;
+        Ok(found)
+    }
+
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pool = self.pool(py)?;
+        let found = PyList::empty(py);
+        for lease in py.detach(|| pool.leases()) {
+            let entry = PyDict::new(py);
+            entry.set_item("holder", lease.holder.name())?;
+            entry.set_item("worker", lease.worker)?;
+            entry.set_item("pid", lease.process)?;
+            entry.set_item("function", lease.function)?;
+            entry.set_item("batch", lease.batch)?;
+            entry.set_item("call", lease.call)?;
+            entry.set_item("bytes", lease.bytes)?;
+            entry.set_item("age_seconds", lease.age.as_secs_f64())?;
+            entry.set_item("answered", lease.answered)?;
+            entry.set_item("kept_by", lease.kept_by)?;
+            found.append(entry)?;
+        }
         Ok(found)
     }
 
@@ -263,8 +313,17 @@ impl Pool {
 
 impl Pool {
     fn pool(&self, py: Python<'_>) -> PyResult<Arc<transom::Pool>> {
-        let pool = self.pool.get(py)?.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).clone();
-        pool.ok_or_else(|| errors::to_py(py, &Error::new(Code::PoolClosed, "the pool is closed")))
+        self.open(py).map_err(|error| errors::to_py(py, &error))
+    }
+
+    /// The pool for a call of a function with so many rows, which an error then names.
+    fn pool_for(&self, py: Python<'_>, function: &Function, rows: usize) -> PyResult<Arc<transom::Pool>> {
+        self.open(py).map_err(|error| errors::to_py(py, &function.place(error, rows)))
+    }
+
+    fn open(&self, py: Python<'_>) -> transom::Result<Arc<transom::Pool>> {
+        let pool = self.pool.get()?.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).clone();
+        pool.ok_or_else(|| Error::new(Code::PoolClosed, "the pool is closed"))
     }
 }
 
@@ -280,6 +339,11 @@ impl Drop for Pool {
 }
 
 impl Function {
+    /// Says in an error which call it was, unless it says so already.
+    fn place(&self, error: Error, rows: usize) -> Error {
+        error.with_function(self.function.name()).with_batch(0).with_rows(0..rows as u64)
+    }
+
     /// What a call gives: the one column of scalar and row functions, the batch of batches functions.
     fn result<'py>(&self, py: Python<'py>, kind: Kind, result: &RecordBatch) -> PyResult<Bound<'py, PyAny>> {
         let schema = self.results.get(py, result.schema_ref())?;

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use transom::{Kind, Parameter, Signature};
+use transom::{Kind, OnError, Parameter, Signature};
 
 use crate::capsule;
 
-type Described<'py> = (String, String, Vec<(String, Option<Bound<'py, PyAny>>, bool)>, bool, Option<Bound<'py, PyAny>>, Option<f64>, u32);
+type Parameters<'py> = Vec<(String, Option<Bound<'py, PyAny>>, bool)>;
+type Described<'py> = (String, String, Parameters<'py>, bool, Option<Bound<'py, PyAny>>, Option<f64>, u32, String, bool);
 
 /// Reads what `Prepared.describe()` gives.
 pub(crate) fn from_py(described: &Bound<'_, PyAny>) -> PyResult<Signature> {
-    let (name, kind, parameters, variadic, returns, deadline, retries): Described<'_> = described.extract()?;
+    let (name, kind, parameters, variadic, returns, deadline, retries, on_error, deterministic): Described<'_> = described.extract()?;
     let kind = match kind.as_str() {
         "scalar" => Kind::Scalar,
         "row" => Kind::Row,
@@ -25,5 +26,11 @@ pub(crate) fn from_py(described: &Bound<'_, PyAny>) -> PyResult<Signature> {
         .collect::<PyResult<_>>()?;
     let returns = returns.map(|schema| capsule::schema_from_py(&schema)).transpose()?;
     let deadline = deadline.map(Duration::from_secs_f64);
-    Ok(Signature { name, kind, parameters, variadic, returns, deadline, retries })
+    let on_error = policy(&on_error)?;
+    Ok(Signature { name, kind, parameters, variadic, returns, deadline, retries, on_error, deterministic })
+}
+
+/// The policy of this name, which the Python side has checked.
+pub(crate) fn policy(name: &str) -> PyResult<OnError> {
+    OnError::from_name(name).ok_or_else(|| PyValueError::new_err(format!("there is no policy {name}")))
 }

@@ -15,13 +15,19 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use transom::exchange::same_schema;
 use transom::function::Source;
-use transom::link::RemoteError;
+use transom::link::{RemoteError, Suppressed};
 use transom::worker::{self, Input, Runtime};
 use transom::{Code, Signature};
 
 use crate::capsule::{self, KnownType};
 use crate::errors::{self, OrRaise};
 use crate::signature;
+
+/// From now on a fault in this process first writes its address to the host. To be called when the handlers of the stacks are there.
+#[pyfunction]
+pub(crate) fn write_addresses(descriptor: RawFd) {
+    worker::write_addresses(descriptor);
+}
 
 /// Serves the host at the other end of `descriptor` until it says goodbye or is gone.
 #[pyfunction]
@@ -31,13 +37,13 @@ pub(crate) fn serve(py: Python<'_>, descriptor: RawFd, runtime: Py<PyAny>) -> Py
     }
     // SAFETY: the number is that of the descriptor which the host gave this process for nothing but this; nobody else closes it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    let mut runtime = PythonRuntime { runtime, functions: HashMap::new() };
+    let mut runtime = PythonRuntime::new(runtime);
     py.detach(|| worker::serve(descriptor, &mut runtime)).or_raise(py)
 }
 
 type Results = Box<dyn Iterator<Item = Result<RecordBatch, RemoteError>>>;
 
-struct PythonRuntime {
+pub(crate) struct PythonRuntime {
     runtime: Py<PyAny>,
     functions: HashMap<u32, Loaded>,
 }
@@ -61,6 +67,11 @@ fn in_python<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T, Remote
 }
 
 impl PythonRuntime {
+    /// Over the package's own `Runtime`.
+    pub(crate) fn new(runtime: Py<PyAny>) -> Self {
+        Self { runtime, functions: HashMap::new() }
+    }
+
     fn loaded(&mut self, function: u32) -> Result<&mut Loaded, RemoteError> {
         self.functions.get_mut(&function).ok_or_else(|| RemoteError::new(Code::Internal, format!("function {function} is not loaded")))
     }
@@ -89,18 +100,21 @@ impl Runtime for PythonRuntime {
 
     fn call(&mut self, function: u32, arguments: RecordBatch) -> Result<ArrayRef, RemoteError> {
         let loaded = self.loaded(function)?;
+        in_python(|py| loaded.run(py, arguments, |run, columns, rows| run.call1((columns, rows))))
+    }
+
+    fn call_suppressing(&mut self, function: u32, arguments: RecordBatch) -> Result<(ArrayRef, Suppressed), RemoteError> {
+        let loaded = self.loaded(function)?;
         in_python(|py| {
-            let rows = arguments.num_rows();
-            let plan = loaded.plan(py, arguments.schema_ref())?;
-            let columns = PyList::empty(py);
-            for (column, kind) in arguments.columns().iter().zip(&plan.types) {
-                columns.append(capsule::array_to_py(py, column, kind.bind(py))?)?;
-            }
-            // From here on Python alone holds the input: the lease ends when the function lets go of it.
-            drop(arguments);
-            let result = plan.run.bind(py).call1((columns, rows))?;
-            loaded.results.array_from_py(&result)
+            let failed = py.import(intern!(py, "transom._suppressed"))?.call_method0(intern!(py, "Suppressed"))?;
+            let result = loaded.run(py, arguments, |run, columns, rows| run.call1((columns, rows, &failed)))?;
+            Ok((result, errors::suppressed(&failed.call_method0(intern!(py, "parts"))?)?))
         })
+    }
+
+    fn collect(&mut self) {
+        // Arguments in reference cycles, above all of functions that have switched the collector off.
+        _ = in_python(|py| py.import(intern!(py, "gc"))?.call_method0(intern!(py, "collect")).map(drop));
     }
 
     fn open(&mut self, function: u32, input: Input) -> Result<Results, RemoteError> {
@@ -116,6 +130,25 @@ impl Runtime for PythonRuntime {
 }
 
 impl Loaded {
+    /// Gives the columns and the number of rows to what runs them.
+    fn run<'py>(
+        &mut self,
+        py: Python<'py>,
+        arguments: RecordBatch,
+        call: impl FnOnce(&Bound<'py, PyAny>, Bound<'py, PyList>, usize) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<ArrayRef> {
+        let rows = arguments.num_rows();
+        let plan = self.plan(py, arguments.schema_ref())?;
+        let columns = PyList::empty(py);
+        for (column, kind) in arguments.columns().iter().zip(&plan.types) {
+            columns.append(capsule::array_to_py(py, column, kind.bind(py))?)?;
+        }
+        // From here on Python alone holds the input: the lease ends when the function lets go of it.
+        drop(arguments);
+        let result = call(plan.run.bind(py), columns, rows)?;
+        self.results.array_from_py(&result)
+    }
+
     fn plan(&mut self, py: Python<'_>, schema: &SchemaRef) -> PyResult<&Plan> {
         let known = matches!(&self.plan, Some((seen, _)) if same_schema(seen, schema));
         if !known {

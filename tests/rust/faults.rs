@@ -1,11 +1,12 @@
 //! Deaths: each is an error for the batch that was being worked on, and nothing for anybody else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use support::{Belongings, function, native, numbers, values};
+use support::invariants::assert_healthy;
+use support::kills::{Load, under_load};
+use support::{Belongings, Random, function, native, numbers, values};
 use transom::{Code, MapOptions, Pool};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_native-worker");
@@ -145,79 +146,19 @@ fn closing_does_not_wait_for_a_function_that_never_ends() {
     before.assert_unchanged();
 }
 
-/// The claim of the README: kills at random moments, every batch answered once or failed with its code, nothing left behind.
+/// The claim of the README: kills at random moments, every batch answered once or failed with its code, nothing left behind. `make soak` does a
+/// hundred times as many.
 #[test]
 fn a_thousand_kills_at_random_moments() {
     let _turn = turn();
-    let kills: u32 = std::env::var("TRANSOM_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
-    let seed = std::env::var("TRANSOM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()));
-    println!("seed {seed} (set TRANSOM_SEED to repeat)");
     let before = Belongings::now();
     let pool = Arc::new(pool(2));
-    pool.call_blocking(&function("plus_one"), numbers(0, 1)).unwrap();
-    let over = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..2).map(|caller| load(pool.clone(), over.clone(), caller)).collect();
-    let mut random = Random(seed | 1);
-    let mut killed = 0;
-    while killed < kills {
-        std::thread::sleep(Duration::from_micros(random.below(3000)));
-        let pids: Vec<u32> = pool.stats().workers.iter().filter(|worker| worker.state != "starting").filter_map(|worker| worker.pid).collect();
-        if !pids.is_empty() {
-            let pid = pids[random.below(pids.len() as u64) as usize];
-            // A worker that has just died of the last kill is not reaped yet, or is: either way this is no kill.
-            killed += u32::from(kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).is_ok());
-        }
-    }
-    over.store(true, Ordering::Relaxed);
-    let (answered, failed) = callers.into_iter().map(|caller| caller.join().unwrap()).fold((0, 0), |sum, (a, f)| (sum.0 + a, sum.1 + f));
-    println!("{killed} kills, {answered} batches answered, {failed} failed with WORKER_SIGNALLED, {} restarts", restarts(&pool));
-    assert!(answered > 0 && failed > 0);
-    assert_eq!(values(&pool.call_blocking(&function("plus_one"), numbers(0, 2)).unwrap()), [1, 2]);
+    let work = Load { function: function("plus_one"), added: 1, rows: 5000 };
+    pool.call_blocking(&work.function, numbers(0, 1)).unwrap();
+    let outcome = under_load(&pool, &work, 1000, Duration::from_millis(3), &mut Random::of_this_run(), &AtomicBool::new(false));
+    println!("{outcome:?}");
+    assert!(outcome.answered > 0 && outcome.failed > 0);
+    assert_healthy(&pool, &work);
     drop(pool);
     before.assert_unchanged();
-}
-
-fn restarts(pool: &Pool) -> u64 {
-    pool.stats().workers.iter().map(|worker| worker.restarts).sum()
-}
-
-/// Streams batches until told otherwise; checks each answer, counts answers and deaths.
-fn load(pool: Arc<Pool>, over: Arc<AtomicBool>, caller: i64) -> std::thread::JoinHandle<(u64, u64)> {
-    std::thread::spawn(move || {
-        let (mut answered, mut failed) = (0, 0);
-        while !over.load(Ordering::Relaxed) {
-            let first = caller * 1_000_000_000 + answered as i64;
-            let source = (0..20).map(move |i| Ok(numbers(first + i * 5000, 5000)));
-            let results = pool.map_blocking(&function("plus_one"), source, MapOptions::default()).unwrap();
-            let mut given = 0;
-            for (i, result) in results.enumerate() {
-                given += 1;
-                match result {
-                    Ok(batch) => {
-                        let expected = first + i as i64 * 5000;
-                        assert!(values(&batch).into_iter().eq(expected + 1..=expected + 5000), "a wrong batch");
-                        answered += 1;
-                    }
-                    Err(error) => {
-                        assert_eq!((error.code(), error.batch()), (Code::WorkerSignalled, Some(i as u64)), "{error}");
-                        failed += 1;
-                    }
-                }
-            }
-            assert_eq!(given, 20, "each batch is answered once");
-        }
-        (answered, failed)
-    })
-}
-
-/// xorshift64: good enough to pick moments.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }

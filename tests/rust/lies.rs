@@ -267,3 +267,16 @@ fn a_wish_that_crosses_the_input_does_not_stop_the_clock() {
         assert_eq!(results.next().unwrap().unwrap_err().code(), Code::DeadlineExceeded);
     });
 }
+
+#[test]
+fn failed_rows_that_are_none_fail_the_call_alone() {
+    checked(|| {
+        assert_each_fails_alone(&[
+            (Code::BadDescriptor, "suppresses_unasked"),
+            (Code::BadDescriptor, "suppresses_a_row_far_away"),
+            (Code::BadDescriptor, "suppresses_a_row_twice"),
+            (Code::BadDescriptor, "suppresses_for_no_reason"),
+            (Code::InvalidData, "suppresses_what_has_a_value"),
+        ]);
+    });
+}

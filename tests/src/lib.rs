@@ -1,22 +1,31 @@
 //! Shared by the tests: batches, moments, and the check that nothing was left behind.
 
-use std::collections::BTreeSet;
+pub mod faults;
+pub mod garble;
+pub mod hosts;
+pub mod invariants;
+pub mod kills;
+pub mod steps;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+pub use faults::Programs;
+pub use invariants::Belongings;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use transom::{Event, Function, Pool, PoolBuilder};
 
 /// How long a test may take; what takes longer waits for something that will not come.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A pool of native workers.
 pub fn native(worker: &str, workers: usize) -> PoolBuilder {
@@ -145,56 +154,44 @@ pub fn scratch(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("transom-test-{}-{name}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// What a process has that it may leak.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Belongings {
-    descriptors: BTreeSet<String>,
-    shared_maps: usize,
-    threads: usize,
-    children: usize,
-    named: BTreeSet<String>,
-}
+/// xorshift64: good enough to pick moments.
+pub struct Random(u64);
 
-impl Belongings {
-    /// What this process has now.
-    pub fn now() -> Self {
-        let maps = fs::read_to_string("/proc/self/maps").expect("proc is mounted");
-        Self {
-            descriptors: entries("/proc/self/fd"),
-            shared_maps: maps.lines().filter(|line| line.contains("memfd:transom")).count(),
-            threads: threads(),
-            children: children(),
-            named: entries("/dev/shm"),
-        }
+impl Random {
+    /// Numbers that are the same for the same seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
     }
 
-    /// Fails unless this process has what it had when `self` was taken. Threads and zombies take a moment to go, so it is asked until then.
-    #[track_caller]
-    pub fn assert_unchanged(&self) {
-        let begun = Instant::now();
-        loop {
-            let now = Self::now();
-            if now == *self {
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "something was left behind: {now:#?} where there was {self:#?}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// Seeded by `TRANSOM_SEED`, or by this process's number; says by what.
+    #[expect(clippy::print_stdout, reason = "who sees a failure needs the seed to repeat it")]
+    pub fn of_this_run() -> Self {
+        let seed = std::env::var("TRANSOM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()));
+        println!("seed {seed} (set TRANSOM_SEED to repeat)");
+        Self::new(seed)
+    }
+
+    /// Seeded by the clock.
+    pub fn of_this_moment() -> Self {
+        Self::new(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64))
+    }
+
+    /// A number under `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
     }
 }
 
-fn entries(folder: &str) -> BTreeSet<String> {
-    fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()).unwrap_or_default()
-}
-
-/// Threads of a pool; the test harness has its own, which come and go.
-fn threads() -> usize {
-    let name = |task: &String| fs::read_to_string(format!("/proc/self/task/{task}/comm")).unwrap_or_default();
-    entries("/proc/self/task").iter().map(name).filter(|name| name.starts_with("transom") || name.starts_with("tokio")).count()
-}
-
-fn children() -> usize {
-    let tasks = entries("/proc/self/task");
-    let of = |task: &String| fs::read_to_string(format!("/proc/self/task/{task}/children")).unwrap_or_default().split_whitespace().count();
-    tasks.iter().map(of).sum()
+/// What one round of a fault test gives: how many it was, sums, and measurements in microseconds.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// How many it was.
+    pub count: u64,
+    /// What else was counted.
+    pub details: BTreeMap<&'static str, u64>,
+    /// What was measured.
+    pub samples: BTreeMap<&'static str, Vec<u64>>,
 }

@@ -1,6 +1,8 @@
 //! A worker in Rust, for tests: it starts in a millisecond, so a thousand of them can be killed. A pool starts it like an interpreter, with the
 //! descriptor of its link as the last argument; or like a JVM, with one for each of its threads.
 
+mod careful;
+
 use std::collections::HashMap;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -11,19 +13,24 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use transom::function::Source;
-use transom::link::RemoteError;
+use transom::link::{RemoteError, Suppressed};
 use transom::worker::{Input, Results, Runtime, serve};
-use transom::{Code, Kind, Parameter, Signature};
+use transom::{Code, Kind, OnError, Parameter, Signature};
 
 /// The deadline of functions that end right before it.
 const BRINK: Duration = Duration::from_millis(20);
 
 fn main() {
+    support::steps::arm();
     let descriptors: Vec<i32> = std::env::args().rev().map_while(|text| text.parse().ok()).collect();
     // SAFETY: the host opened the descriptors for this process alone and says their numbers; nothing else here uses them.
     let descriptors = descriptors.into_iter().map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let mut descriptors = descriptors;
+    let first = descriptors.next().expect("the last argument is a descriptor");
     let threads: Vec<_> = descriptors.map(|descriptor| std::thread::spawn(|| serve(descriptor, &mut Native::default()))).collect();
-    let failed = threads.into_iter().any(|thread| !matches!(thread.join(), Ok(Ok(()))));
+    // The first on this thread, as other workers do.
+    let failed = serve(first, &mut Native::default()).is_err();
+    let failed = threads.into_iter().any(|thread| !matches!(thread.join(), Ok(Ok(())))) || failed;
     std::process::exit(i32::from(failed));
 }
 
@@ -52,6 +59,9 @@ impl Runtime for Native {
             return Err(RemoteError::new(Code::FunctionNotFound, format!("there is no module {module}")));
         }
         self.names.insert(function, name.clone());
+        if let Some(signature) = careful::signature(name) {
+            return Ok(signature);
+        }
         let streams = name.starts_with("stream");
         let declared = name == "declared_text";
         Ok(Signature {
@@ -65,6 +75,8 @@ impl Runtime for Native {
                 name => name.starts_with("brink_").then_some(BRINK),
             },
             retries: u32::from(name == "die_once"),
+            on_error: OnError::Raise,
+            deterministic: true,
         })
     }
 
@@ -92,6 +104,22 @@ impl Runtime for Native {
             "spin" | "spin_with_deadline" => loop {
                 std::hint::spin_loop();
             },
+            "held_spin" => {
+                held()?;
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
+            "held_fork" => {
+                // Two: one that would go on for long, and one that has a child of its own.
+                for script in ["exec sleep 1000", "sleep 1000; true"] {
+                    let child = std::process::Command::new("sh").args(["-c", script]).spawn();
+                    child.map_err(|error| RemoteError::new(Code::Internal, error.to_string()))?;
+                }
+                held()?;
+                std::thread::sleep(Duration::from_secs(1000));
+                Ok(column)
+            }
             "hang_up" => {
                 // SAFETY: closing descriptors that others own is exactly the fault that this function is for; the process ends for it.
                 (3..64).for_each(|descriptor| _ = unsafe { libc::close(descriptor) });
@@ -100,6 +128,7 @@ impl Runtime for Native {
             "die_once" if first_time()? => std::process::abort(),
             "die_once" => Ok(column),
             "print" => print_and_die(),
+            name if name.starts_with("careful") => careful::call(name, &column),
             name if name.starts_with("sleep_") => {
                 let millis: u64 = name["sleep_".len()..].parse().map_err(|_| RemoteError::new(Code::FunctionNotFound, "sleep_MILLIS"))?;
                 std::thread::sleep(Duration::from_millis(millis));
@@ -107,6 +136,10 @@ impl Runtime for Native {
             }
             name => Err(RemoteError::new(Code::FunctionNotFound, format!("there is no {name}"))),
         }
+    }
+
+    fn call_suppressing(&mut self, function: u32, arguments: RecordBatch) -> Result<(ArrayRef, Suppressed), RemoteError> {
+        Ok(careful::call_suppressing(&self.names[&function], arguments.column(0)))
     }
 
     fn open(&mut self, function: u32, mut input: Input) -> Result<Results, RemoteError> {
@@ -120,6 +153,10 @@ impl Runtime for Native {
                 let column: ArrayRef = Arc::new(Int64Array::from(vec![sum]));
                 let batch = RecordBatch::try_from_iter([("sum", column)]).expect("one column makes a batch");
                 Ok(Box::new(std::iter::once(Ok(batch))))
+            }
+            "stream_raise_at_end" => {
+                let batches = input.count();
+                Err(RemoteError { kind: "Oops".to_owned(), ..RemoteError::new(Code::FunctionRaised, format!("after {batches} batches")) })
             }
             "stream_twice" => Ok(Box::new(input.flat_map(|batch| match batch {
                 Ok(batch) => vec![Ok(batch.clone()), Ok(batch)],

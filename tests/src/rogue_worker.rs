@@ -1,16 +1,19 @@
 //! A worker that lies, for tests: the name of each function says how. A pool starts it like an interpreter, with the link's descriptor as the last
 //! argument.
 
+mod attacks;
+
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema};
+use support::garble::Garbler;
 use transom::exchange::{Descriptor, encode_schema};
-use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, ToHost, ToWorker};
+use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, Suppressed, ToHost, ToWorker};
 use transom::memory::{Arena, Extent, Role, Segment, Source};
-use transom::{Code, Error, Kind, Parameter, Reason, Signature, function};
+use transom::{Code, Error, Kind, OnError, Parameter, Reason, Signature, function};
 
 /// The number of a segment that no pool comes to.
 const NOWHERE: Extent = Extent { segment: 4_000_000_000, offset: 0, len: 8 };
@@ -25,6 +28,7 @@ fn main() {
         names: HashMap::new(),
         streams: HashMap::new(),
         inputs: Vec::new(),
+        input: None,
         arena: Arena::new(NoMore),
         own: Vec::new(),
     };
@@ -42,6 +46,8 @@ struct Rogue {
     streams: HashMap<u64, String>,
     /// The segments of the host that this worker was sent.
     inputs: Vec<u32>,
+    /// The descriptor of the last of them.
+    input: Option<OwnedFd>,
     arena: Arena,
     own: Vec<Arc<Segment>>,
 }
@@ -76,7 +82,10 @@ impl Rogue {
         let message = ToWorker::decode(&bytes).expect("the host sends whole messages");
         if let ToWorker::Segment { id, role, len } = message {
             match role {
-                Role::Input => self.inputs.push(id),
+                Role::Input => {
+                    self.inputs.push(id);
+                    self.input = descriptor;
+                }
                 Role::Output => self.adopt(id, len as usize, descriptor.expect("a segment comes with its descriptor")),
             }
         }
@@ -224,6 +233,8 @@ impl Rogue {
                 // Far from the argument, which this worker may name.
                 self.announce_and_give(number, name, rows, &[Extent { segment, offset: 1 << 20, len: lent.len }]);
             }
+            _ if name.starts_with("attacks_") => self.attack(call),
+            _ if name.starts_with("garble_") => self.garble(call),
             _ if name.starts_with("flood_") => {
                 // While a segment is on its way, the host takes it for the answer to every wish.
                 self.own_segment();
@@ -258,11 +269,66 @@ impl Rogue {
                 let copied = vec![(Reason::StrictMode, u64::MAX), (Reason::Rewritten, u64::MAX)];
                 self.send(self.schema_of(1, name));
                 let (copies, busy) = (Copies { shared: u64::MAX, copied }, Duration::from_nanos(u64::MAX));
-                return self.send(ToHost::Result { call: number, result: 1, schema: 1, copies, busy, descriptor: wire(rows, &[lent]) });
+                let suppressed = Suppressed::default();
+                return self.send(ToHost::Result { call: number, result: 1, schema: 1, copies, busy, suppressed, descriptor: wire(rows, &[lent]) });
             }
+            "suppresses_unasked" | "suppresses_what_has_a_value" => return self.suppress(call, &[(1, 0)]),
+            "suppresses_a_row_far_away" => return self.suppress(call, &[(u64::MAX, 0)]),
+            "suppresses_a_row_twice" => return self.suppress(call, &[(1, 0), (1, 0)]),
+            "suppresses_for_no_reason" => return self.suppress(call, &[(1, 1)]),
             _ => {}
         }
         self.announce_and_give(number, name, rows, &[lent]);
+    }
+
+    /// Says that rows have failed, and gives values for all.
+    fn suppress(&self, call: &Call<'_>, failed: &[(u64, u32)]) {
+        let suppressed = Suppressed { causes: vec![RemoteError::new(Code::FunctionRaised, "no")], rows: failed.to_vec() };
+        self.send(self.schema_of(1, call.name));
+        let (copies, busy, descriptor) = (Copies::default(), Duration::ZERO, wire(call.rows, &[call.lent]));
+        self.send(ToHost::Result { call: call.number, result: 1, schema: 1, copies, busy, suppressed, descriptor });
+    }
+
+    /// Talks nonsense, and then answers: whatever was not noticed must not have changed anything.
+    fn garble(&mut self, call: &Call<'_>) {
+        let &Call { number, name, lease, rows, lent } = call;
+        let own = self.own_segment().id();
+        let seed = name.rsplit('_').next().and_then(|seed| seed.parse().ok()).expect("garble_SEED");
+        let honest = self.what_it_may_say(number, lease, rows, lent, own);
+        let mut garbler = Garbler::new(seed);
+        for _ in 0..garbler.below(30) {
+            if !garbler.message(&honest).send(&self.socket) {
+                std::process::exit(0);
+            }
+        }
+        self.announce_and_give(number, name, rows, &[lent]);
+    }
+
+    /// All kinds of messages, about this call and what belongs to it.
+    fn what_it_may_say(&self, call: u64, lease: u64, rows: u64, lent: Extent, segment: u32) -> Vec<Vec<u8>> {
+        let error = RemoteError { row: Some(1), hint: Some("do".to_owned()), ..RemoteError::new(Code::FunctionRaised, "no") };
+        let mine = Extent { segment, offset: 0, len: lent.len };
+        let result = |descriptor| {
+            let (copies, busy, suppressed) = (Copies::default(), Duration::ZERO, Suppressed::default());
+            ToHost::Result { call, result: 2, schema: 1, copies, busy, suppressed, descriptor }
+        };
+        let messages = [
+            self.schema_of(1, "x"),
+            result(wire(rows, &[lent])),
+            result(wire(rows, &[mine])),
+            ToHost::Failed { call, error: error.clone() },
+            ToHost::Next { call },
+            ToHost::Done { call },
+            ToHost::Release { leases: vec![lease] },
+            ToHost::Release { leases: vec![lease + 1, 0, u64::MAX] },
+            ToHost::NeedSegment { len: 64 },
+            ToHost::Mapped { segment },
+            ToHost::Discard { segment },
+            ToHost::Spilled { result: 3, extent: mine },
+            ToHost::Defined { function: 0, outcome: Err(error) },
+            ToHost::Defined { function: 0, outcome: Ok(signature("x")) },
+        ];
+        messages.iter().map(|message| message.encode().expect("lies are well-formed")).collect()
     }
 
     fn flood(&self, name: &str) -> ! {
@@ -334,21 +400,29 @@ impl Rogue {
     }
 
     fn give(&self, call: u64, schema: u32, rows: u64, columns: &[Extent]) {
-        let descriptor = wire(rows, columns);
-        self.send(ToHost::Result { call, result: 1, schema, copies: Copies::default(), busy: Duration::ZERO, descriptor });
+        let (copies, busy, suppressed) = (Copies::default(), Duration::ZERO, Suppressed::default());
+        self.send(ToHost::Result { call, result: 1, schema, copies, busy, suppressed, descriptor: wire(rows, columns) });
     }
 }
 
 fn signature(name: &str) -> Signature {
     let streams = name.starts_with("stream");
+    let suppresses = name.starts_with("suppresses_") && name != "suppresses_unasked";
     Signature {
         name: name.to_owned(),
-        kind: if streams { Kind::Batches } else { Kind::Scalar },
+        kind: match name {
+            _ if streams => Kind::Batches,
+            _ if suppresses => Kind::Row,
+            _ => Kind::Scalar,
+        },
         parameters: if streams { vec![] } else { vec![Parameter { name: "x".to_owned(), data_type: None, optional: false }] },
         variadic: false,
         returns: None,
         deadline: None,
         retries: 0,
+        on_error: if suppresses { OnError::Null } else { OnError::Raise },
+        // So that a lie is told at once.
+        deterministic: false,
     }
 }
 

@@ -1,11 +1,13 @@
 //! What can be said on the command line.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::failed::Policy;
 use crate::input::Format;
 use crate::output;
 
@@ -20,6 +22,7 @@ pub(crate) struct Args {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Run(Box<Run>),
+    Replay(Replay),
     Doctor(Doctor),
 }
 
@@ -63,6 +66,14 @@ pub(crate) struct Run {
     #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
     pub(crate) output_format: Option<output::Format>,
 
+    /// What becomes of rows for which the function fails [default: as the function's definition says]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub(crate) on_error: Option<Policy>,
+
+    /// Where rows go for which the function fails, with the reason, instead of into the result: a file as for --output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dead_letters: Option<String>,
+
     /// Worker processes [default: one for each core]
     #[arg(long, short, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -90,6 +101,44 @@ pub(crate) struct Run {
     /// An environment variable for the workers; may be given many times
     #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
+
+    /// A folder in which the input of every failure is saved, for `transom replay` [default: $TRANSOM_CAPSULES, or none]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) capsules: Option<PathBuf>,
+}
+
+/// Runs the function of a failure capsule once more, over the input with which it failed.
+///
+/// The function runs alone, in a fresh worker of the interpreter in which it failed. A replay runs the code in the capsule: replay only what is yours.
+#[derive(clap::Args, Debug)]
+#[command(after_help = REPLAYS)]
+pub(crate) struct Replay {
+    /// The capsule's folder, as the error says it
+    pub(crate) capsule: PathBuf,
+
+    /// Only these rows, by the numbers that errors have; B is not one of them
+    #[arg(long, value_name = "A..B", value_parser = rows)]
+    pub(crate) rows: Option<Range<u64>>,
+
+    /// Start Python's debugger where the exception was raised; the function runs in a process of its own, without a host
+    #[arg(long, conflicts_with = "gdb")]
+    pub(crate) pdb: bool,
+
+    /// Run the function under gdb: on a terminal it waits for you, otherwise it prints the stacks where the process dies
+    #[arg(long)]
+    pub(crate) gdb: bool,
+
+    /// Another Python interpreter than the one in which it failed
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+
+    /// Another deadline for the batch than it had
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with_all = ["pdb", "gdb"])]
+    pub(crate) deadline: Option<Duration>,
+
+    /// An environment variable for the function, since a capsule has their names only; may be given many times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
 }
 
 /// Checks what Transom needs from this machine, and says how to mend what is missing.
@@ -105,6 +154,17 @@ const EXAMPLES: &str = "Examples:
   transom run pricing.py:discounted_price sales/ --columns price,rebate --as net --append --output out.csv
   transom run words.py:split 'logs/*.txt' --limit 1000
   producer | transom run clean.py:clean - --output - | consumer";
+
+const REPLAYS: &str =
+    "Exit status: 1 when the failure came again, 0 when the function did not fail, 3 when it failed otherwise or could not be replayed";
+
+fn rows(text: &str) -> Result<Range<u64>, String> {
+    let bounds = text.split_once("..").and_then(|(start, end)| Some((start.parse().ok()?, end.parse().ok()?)));
+    match bounds {
+        Some((start, end)) if start < end => Ok(start..end),
+        _ => Err("write A..B, such as 100..110".to_owned()),
+    }
+}
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
@@ -130,7 +190,7 @@ mod tests {
         let words = ["transom", "run"].iter().chain(arguments);
         Args::try_parse_from(words).map(|args| match args.command {
             Command::Run(run) => *run,
-            Command::Doctor(_) => panic!("not doctor"),
+            other => panic!("{other:?}"),
         })
     }
 

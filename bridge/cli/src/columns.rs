@@ -110,7 +110,7 @@ pub(crate) fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<
 mod tests {
     use super::*;
     use arrow_schema::{DataType, Field};
-    use transom::Parameter;
+    use transom::{OnError, Parameter};
 
     fn schema(names: &[&str]) -> SchemaRef {
         Arc::new(Schema::new(names.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect::<Vec<_>>()))
@@ -118,7 +118,17 @@ mod tests {
 
     fn signature(kind: Kind, names: &[&str], variadic: bool) -> Signature {
         let parameters = names.iter().map(|name| Parameter { name: (*name).to_owned(), data_type: None, optional: false }).collect();
-        Signature { name: "f".to_owned(), kind, parameters, variadic, returns: None, deadline: None, retries: 0 }
+        Signature {
+            name: "f".to_owned(),
+            kind,
+            parameters,
+            variadic,
+            returns: None,
+            deadline: None,
+            retries: 0,
+            on_error: OnError::Raise,
+            deterministic: true,
+        }
     }
 
     fn read(choice: &Choice) -> Vec<&str> {

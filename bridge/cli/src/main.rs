@@ -3,12 +3,14 @@
 mod args;
 mod columns;
 mod doctor;
+mod failed;
 mod input;
 mod interpreter;
 mod interrupt;
 mod output;
 mod printed;
 mod progress;
+mod replay;
 mod report;
 mod run;
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
 fn work() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(run) => run::run(&run).map(|()| ExitCode::SUCCESS),
+        Command::Replay(replay) => replay::replay(&replay),
         Command::Doctor(doctor) => doctor::doctor(&doctor),
     };
     result.unwrap_or_else(|error| report::error(&error))

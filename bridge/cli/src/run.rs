@@ -10,9 +10,10 @@ use arrow_schema::{Schema, SchemaRef};
 use transom::{Code, CopyReport, Error, Function, Kind, Language, MapOptions, Pool, Result, Signature};
 
 use crate::columns::{self, Choice};
+use crate::failed::{self, Letters};
 use crate::input::{self, Inputs};
 use crate::interpreter::Interpreter;
-use crate::output::{self, Output, Prepared, Target, Wanted};
+use crate::output::{self, Place, Prepared, Target, Wanted};
 use crate::printed::Printed;
 use crate::progress::{Progress, number, seconds, size};
 use crate::{args, interpreter, interrupt};
@@ -25,19 +26,22 @@ pub(crate) fn run(args: &args::Run) -> Result<()> {
     let function = function(args)?;
     let inputs = Inputs::open(&args.inputs, args.format, args.infer_rows)?;
     let prepared = output::prepare(target, inputs.paths())?;
+    let letters = Letters::prepare(args, inputs.paths())?;
+    let function = letters.policy_for(function);
     let python = (function.language() == Language::Python).then(|| interpreter::find(args.python.as_deref())).transpose()?;
     let pool = pool(args, &function, python.as_ref())?;
     let mut progress = Progress::start(inputs.meter.clone(), args.limit);
     let printed = Printed::follow(&pool, progress.bar())?;
-    let done = over(args, &pool, &function, python.as_ref(), inputs, prepared, &mut progress);
+    let files = (prepared, letters);
+    let done = over(args, &pool, &function, python.as_ref(), inputs, files, &mut progress);
     progress.clear();
-    let copies = pool.copies();
+    let (copies, failed) = (pool.copies(), failed::summary(&pool.stats(), args.dead_letters.as_deref()));
     let time = started.elapsed();
     drop(pool);
     // What functions said comes before what became of them.
     printed.finish();
     let (rows, workers) = done?;
-    progress.note(&summary(rows, progress.rows(), time, workers, &copies));
+    progress.note(&format!("{}{failed}", summary(rows, progress.rows(), time, workers, &copies)));
     Ok(())
 }
 
@@ -48,7 +52,7 @@ fn over(
     function: &Function,
     python: Option<&Interpreter>,
     inputs: Inputs,
-    prepared: Prepared,
+    files: (Prepared, Letters),
     progress: &mut Progress,
 ) -> Result<(u64, usize)> {
     let signature = pool.describe_blocking(function).map_err(|error| match python {
@@ -56,8 +60,9 @@ fn over(
         None => error,
     })?;
     check(args, &signature, &inputs.schema)?;
+    files.1.check(&signature)?;
     let choice = columns::choose(&inputs.schema, &signature, args.columns.as_deref(), args.append)?;
-    let rows = map(args, pool, function, inputs, choice, prepared, progress)?;
+    let rows = map(args, pool, function, inputs, choice, files, progress)?;
     Ok((rows, if signature.kind == Kind::Batches { 1 } else { workers(args) }))
 }
 
@@ -86,6 +91,9 @@ fn pool(args: &args::Run, function: &Function, python: Option<&Interpreter>) -> 
     if let Some(deadline) = args.deadline {
         builder = builder.deadline(deadline);
     }
+    if let Some(folder) = &args.capsules {
+        builder = builder.capsules(folder);
+    }
     builder.build()
 }
 
@@ -112,16 +120,17 @@ fn map(
     function: &Function,
     inputs: Inputs,
     choice: Choice,
-    prepared: Prepared,
+    files: (Prepared, Letters),
     progress: &mut Progress,
 ) -> Result<u64> {
     let rows = input::Counter::default();
     let batches = rows.count(inputs.read(choice.read, args.batch_rows.get(), args.limit));
     let options = MapOptions { columns: choice.call, append: args.append, ordered: true };
     let mut results = pool.map_blocking(function, input::ahead(batches)?, options)?;
-    let mut place = Place::Waiting(prepared);
-    for batch in results.by_ref() {
+    let (mut place, mut letters) = (Place::Waiting(files.0), files.1);
+    while let Some(batch) = results.next() {
         let batch = named(batch?, args.name.as_deref())?;
+        letters = letters.write(results.dead_letters())?;
         let mut output = place.begin(&batch.schema())?;
         let wanted = output.write(&batch)?;
         progress.add(batch.num_rows(), input::bytes(&batch));
@@ -132,31 +141,10 @@ fn map(
     }
     let schema = results.schema().map(|schema| with_name(&schema, args.name.as_deref()));
     progress.clear();
+    // Where there is a result, its dead letters are there too.
+    letters.finish(results.dead_letters(), function.name())?;
     place.end(schema, function.name())?;
     Ok(rows.get())
-}
-
-/// The output before and after the first result, which tells the schema.
-enum Place {
-    Waiting(Prepared),
-    Open(Output),
-}
-
-impl Place {
-    fn begin(self, schema: &SchemaRef) -> Result<Output> {
-        match self {
-            Self::Waiting(prepared) => prepared.begin(schema),
-            Self::Open(output) => Ok(output),
-        }
-    }
-
-    fn end(self, schema: Option<SchemaRef>, function: &str) -> Result<Wanted> {
-        match (self, schema) {
-            (Self::Open(output), _) => output.finish(),
-            (Self::Waiting(prepared), Some(schema)) => prepared.begin(&schema)?.finish(),
-            (Self::Waiting(prepared), None) => prepared.without_rows(function),
-        }
-    }
 }
 
 /// Gives the function's column, which is the last one, the name that was asked for.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema};
 use proptest::prelude::*;
-use support::generate::{KEYS, any_type, leaves, nestings};
+use support::generate::{KEYS, leaves, nestings};
+use support::strategies::any_type;
 use transom::Code;
 use transom::exchange::{decode_schema, encode_schema};
 

@@ -15,9 +15,9 @@ use futures::StreamExt;
 use support::memory::{Host, Image};
 use transom::exchange::{self, Descriptor, Direction, Ledger, MAX_COLUMNS, MAX_DEPTH, MAX_ROWS, Reason};
 use transom::function::Source;
-use transom::link::{Copies, Hello, MAX_PACKET, PROTOCOL, Ready, RemoteError, ToHost, ToWorker};
+use transom::link::{Copies, Hello, MAX_PACKET, PROTOCOL, Ready, RemoteError, Suppressed, ToHost, ToWorker};
 use transom::memory::{Extent, Role};
-use transom::{Code, Function, Kind, MapOptions, Parameter, Pool, Signature};
+use transom::{Code, Function, Kind, MapOptions, OnError, Parameter, Pool, Signature};
 
 const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
 
@@ -124,7 +124,7 @@ fn error() -> RemoteError {
 fn to_worker() -> Vec<ToWorker> {
     let extent = Extent { segment: 1, offset: 4096, len: 50_000 };
     vec![
-        ToWorker::Hello(Hello { protocol: 1, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, worker: 3 }),
+        ToWorker::Hello(Hello { protocol: 2, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, worker: 3 }),
         ToWorker::Segment { id: 2, role: Role::Output, len: 4 << 20 },
         ToWorker::NoSegment { error: RemoteError::new(Code::MemoryLimit, "full") },
         ToWorker::TryAgain,
@@ -134,7 +134,7 @@ fn to_worker() -> Vec<ToWorker> {
             import_path: vec!["/lib".to_owned()],
         },
         ToWorker::Schema { schema: 0, bytes: schema_bytes() },
-        ToWorker::Call { call: 1, function: 0, schema: 0, lease: 1, descriptor: short_descriptor(5) },
+        ToWorker::Call { call: 1, function: 0, schema: 0, lease: 1, suppress: false, descriptor: short_descriptor(5) },
         ToWorker::Open { call: 2, function: 1, schema: 0, credit: 2 },
         ToWorker::Input { call: 2, lease: 2, descriptor: short_descriptor(5) },
         ToWorker::End { call: 2, error: None },
@@ -151,13 +151,15 @@ fn to_worker() -> Vec<ToWorker> {
 fn to_host() -> Vec<ToHost> {
     let extent = Extent { segment: 2, offset: 0, len: 50_000 };
     let copies = Copies { shared: 0, copied: vec![(Reason::ResultNotShared, 40)] };
+    let cause = RemoteError { traceback: String::new(), row: None, ..error() };
+    let suppressed = Suppressed { causes: vec![cause], rows: vec![(3, 0)] };
     vec![
-        ToHost::Ready(Ready { protocol: 1, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python 3.12".to_owned() }),
+        ToHost::Ready(Ready { protocol: 2, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python 3.12".to_owned() }),
         ToHost::Mapped { segment: 2 },
         ToHost::NeedSegment { len: 1 << 20 },
         ToHost::Defined { function: 0, outcome: Ok(signature()) },
         ToHost::Schema { schema: 0, bytes: schema_bytes() },
-        ToHost::Result { call: 1, result: 1, schema: 0, copies, busy: Duration::from_micros(5), descriptor: short_descriptor(5) },
+        ToHost::Result { call: 1, result: 1, schema: 0, copies, busy: Duration::from_micros(5), suppressed, descriptor: short_descriptor(5) },
         ToHost::Failed { call: 1, error: error() },
         ToHost::Next { call: 2 },
         ToHost::Done { call: 2 },
@@ -176,6 +178,8 @@ fn signature() -> Signature {
         returns: None,
         deadline: Some(Duration::from_secs(2)),
         retries: 1,
+        on_error: OnError::Raise,
+        deterministic: true,
     }
 }
 

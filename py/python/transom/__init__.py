@@ -13,6 +13,7 @@ from transom._errors import DeadlineExceeded, FunctionError, InvalidArgument, In
 from transom._foreign import ForeignFunction, java, native
 from transom._native import Batches, __version__
 from transom._pool import Pool
+from transom._replay import replay
 from transom._udf import Udf, udf
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "__version__",
     "java",
     "native",
+    "replay",
     "udf",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+from transom._text import cap
 
 __all__ = ["DeadlineExceeded", "FunctionError", "InvalidArgument", "InvalidResult", "SignatureError", "TransomError", "WorkerDied"]
 
@@ -50,10 +53,16 @@ class TransomError(Exception):
     remote_type: str | None
     #: That exception's message.
     remote_message: str | None
-    #: Its traceback in the worker, cut to the user's frames.
+    #: Its traceback in the worker, cut to the user's frames; of a worker that died, its stack.
     remote_traceback: str | None
+    #: The stack that the worker wrote when it died, in its own language.
+    stack: str | None
     #: The last lines that the worker printed, where it died.
     output: list[str]
+    #: The folder in which the input that failed was saved, where `Pool(capsules=…)` asks for that; for `transom.replay`.
+    capsule: str | None
+    #: The worker that died: its number and its process.
+    worker: str | None
     #: What to do next.
     hint: str | None
 
@@ -69,22 +78,28 @@ class TransomError(Exception):
         remote_type: str | None = None,
         remote_message: str | None = None,
         remote_traceback: str | None = None,
+        stack: str | None = None,
         output: list[str] | None = None,
+        capsule: str | os.PathLike[str] | None = None,
+        worker: str | None = None,
         hint: str | None = None,
         text: str | None = None,
     ) -> None:
         number = CODES.get(code, 9001) if number is None else number
         self.code = f"TRN-{number}"
         self.code_name = code
-        self.message = message
+        self.message = cap(message)
         self.function = function
         self.batch = batch
         self.rows = rows
         self.remote_type = remote_type
         self.remote_message = remote_message
         self.remote_traceback = remote_traceback
+        self.stack = stack
         self.output = output or []
-        self.hint = hint
+        self.capsule = None if capsule is None else os.fspath(capsule)
+        self.worker = worker
+        self.hint = None if hint is None else cap(hint)
         super().__init__(text or self._text())
 
     def _text(self) -> str:
@@ -94,6 +109,13 @@ class TransomError(Exception):
         if self.hint is not None:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)
+
+    def _in(self, function: str) -> TransomError:
+        """Names the function that was to be called, in an error that the Python side made by itself."""
+        if self.function is None:
+            self.function = function
+            self.args = (self._text(),)
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, dict(self.__dict__))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from transom._errors import CODES, TransomError
+from transom._text import TRACEBACK_LIMIT, cap, clean
 
-MESSAGE_LIMIT = 8 << 10
-TRACEBACK_LIMIT = 32 << 10
 # Of a very deep stack (endless recursion) the ends tell the story.
 _FRAMES_AT_AN_END = 20
 _CAUSES = 10
+#: The most bytes of an exception's type, which stands before its message.
+KIND_LIMIT = 256
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -23,11 +25,11 @@ class Failure(Exception):
     def __init__(self, code: str, message: str, *, kind: str = "", traceback: str = "", row: int | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.number = CODES[code]
-        self.kind = kind
-        self.message = cap(message, MESSAGE_LIMIT)
+        self.kind = cap(kind, KIND_LIMIT)
+        self.message = cap(message)
         self.traceback = traceback
         self.row = row
-        self.hint = hint
+        self.hint = None if hint is None else cap(hint)
 
     def parts(self) -> tuple[int, str, str, str, int | None, str | None]:
         """For the native side, in its order."""
@@ -45,6 +47,10 @@ class Interrupted(BaseException):
         self.reported = (number, kind, message, traceback, row, hint)
 
 
+#: Hears of every exception that the user's code raised, with its frames: for a debugger. The host gets text alone.
+watch: Callable[[BaseException], None] | None = None
+
+
 def report(error: BaseException) -> tuple[int, str, str, str, int | None, str | None]:
     """What the native side tells the host of any exception that came out of this package."""
     if isinstance(error, Interrupted):
@@ -60,6 +66,8 @@ def raised(error: BaseException, *, row: int | None = None, code: str | None = N
     """The report on an exception that the user's code raised, whatever it is, to be raised instead of it."""
     if isinstance(error, (Failure, Interrupted)):
         return error
+    if watch is not None:
+        watch(error)
     hint = error.hint if isinstance(error, TransomError) else None
     if code is None:
         code = "FUNCTION_EXIT" if isinstance(error, SystemExit) else "FUNCTION_RAISED"
@@ -87,28 +95,14 @@ def kind_of(error: BaseException) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """The exception's message, even where making it fails."""
+    """The exception's message, even where making it fails. Of Transom's own, which tell a story of many lines, the first."""
+    if isinstance(error, TransomError):
+        return cap(f"{error.code} {error.code_name}: {error.message}")
     try:
         text = str(error)
     except BaseException as second:
         return f"<its message cannot be shown: __str__ raised {type(second).__name__}>"
-    return cap(text, MESSAGE_LIMIT)
-
-
-def clean(text: str) -> str:
-    """Text that UTF-8 can carry: lone surrogates become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def cap(text: str, limit: int) -> str:
-    """At most `limit` bytes of UTF-8, and how much is missing."""
-    # A character is at least a byte: a cut by characters first spares the encoding of what is thrown away.
-    extra = max(0, len(text) - limit)
-    data = text[:limit].encode("utf-8", "backslashreplace")
-    if not extra and len(data) <= limit:
-        return data.decode("utf-8")
-    kept = data[: limit - 64].decode("utf-8", "ignore")
-    return f"{kept}… ({len(text) - len(kept)} characters more)"
+    return cap(text)
 
 
 def render(error: BaseException) -> str:
@@ -141,7 +135,7 @@ def _block(error: BaseException) -> str:
         lines = ["".join(traceback.format_exception_only(error)).rstrip("\n")]
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
-        lines += [cap(note, MESSAGE_LIMIT) for note in notes if isinstance(note, str)]
+        lines += [cap(note) for note in notes if isinstance(note, str)]
     parts = getattr(error, "exceptions", None)
     if isinstance(parts, tuple):
         for number, part in enumerate(parts[:_CAUSES], 1):
@@ -165,5 +159,10 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def _formatted(frames: Any) -> list[str]:
-    users = [frame for frame in frames if not frame.filename.startswith((_HERE, "<frozen importlib"))]
+    users = [frame for frame in frames if not is_own(frame.filename)]
     return traceback.StackSummary.from_list(users).format()
+
+
+def is_own(filename: str) -> bool:
+    """Whether code of this file is Transom's, or Python's machinery for imports."""
+    return filename.startswith((_HERE, "<frozen importlib"))

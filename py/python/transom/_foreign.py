@@ -11,7 +11,7 @@ from typing import Any
 
 from transom import _native
 from transom._errors import InvalidArgument
-from transom._udf import deadline_seconds
+from transom._udf import ON_ERROR, deadline_seconds
 
 #: What a wheel brings along for workers of other languages.
 _BROUGHT = Path(__file__).parent / "_bin"
@@ -33,27 +33,31 @@ class ForeignFunction:
     deadline: float | None = None
     #: How often a batch is tried again after its worker died.
     retries: int = 0
+    #: What becomes of rows for which the function fails; None leaves it to the function's definition.
+    on_error: str | None = None
 
     def _bound(self) -> _native.Function:
         if self.language == "native":
             function = _native.Function.native(self.place, self.name)
         else:
             function = _native.Function.java(self.place, list(self.jars))
-        return function.with_policies(self.deadline, self.retries)
+        return function.with_policies(self.deadline, self.retries, self.on_error)
 
 
-def native(library: str | os.PathLike[str], name: str, *, deadline: float | timedelta | None = None, retries: int = 0) -> ForeignFunction:
+def native(
+    library: str | os.PathLike[str], name: str, *, deadline: float | timedelta | None = None, retries: int = 0, on_error: str | None = None
+) -> ForeignFunction:
     """A function in a shared library, run in a process of its own: a crash of it is an error here.
 
     library: the library's file, made against ``transom.h`` in C or in any language that can export a C function.
     name: the name under which the library describes the function.
-    deadline, retries: as for `transom.udf`.
+    deadline, retries, on_error: as for `transom.udf`.
 
     >>> import transom
     >>> transom.native("./libprices.so", "discount").name
     'discount'
     """
-    return ForeignFunction("native", os.path.abspath(os.fspath(library)), name, (), *_policies(deadline, retries))
+    return ForeignFunction("native", os.path.abspath(os.fspath(library)), name, (), *_policies(deadline, retries, on_error))
 
 
 def java(
@@ -62,29 +66,32 @@ def java(
     *,
     deadline: float | timedelta | None = None,
     retries: int = 0,
+    on_error: str | None = None,
 ) -> ForeignFunction:
     """A function written in Java, Scala or Kotlin, run in a JVM of its own.
 
     function: the name of a class, such as ``"com.acme.Discount"``, or of a service that the jar offers.
     jar: the jar in which it lies, or several with what it needs. The worker brings transom-java and arrow-java itself.
-    deadline, retries: as for `transom.udf`.
+    deadline, retries, on_error: as for `transom.udf`.
 
     >>> import transom
     >>> transom.java("com.acme.Discount", jar="acme.jar").place
     'com.acme.Discount'
     """
     jars = [jar] if isinstance(jar, (str, os.PathLike)) else jar
-    return ForeignFunction("java", function, "", tuple(os.path.abspath(os.fspath(one)) for one in jars), *_policies(deadline, retries))
+    return ForeignFunction("java", function, "", tuple(os.path.abspath(os.fspath(one)) for one in jars), *_policies(deadline, retries, on_error))
 
 
-def _policies(deadline: Any, retries: Any) -> tuple[float | None, int]:
+def _policies(deadline: Any, retries: Any, on_error: Any) -> tuple[float | None, int, str | None]:
     try:
         seconds = deadline_seconds(deadline)
     except ValueError as error:
         raise InvalidArgument(str(error), code="BAD_OPTION") from None
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
         raise InvalidArgument(f"retries is {retries!r}, and a whole number from 0 is needed", code="BAD_OPTION")
-    return seconds, retries
+    if on_error is not None and on_error not in ON_ERROR:
+        raise InvalidArgument(f"on_error is {on_error!r}, and {' or '.join(map(repr, ON_ERROR))} is needed", code="BAD_OPTION")
+    return seconds, retries, on_error
 
 
 def native_worker() -> str | None:

@@ -113,6 +113,8 @@ def _remember(sources: dict[str, str]) -> None:
 
 
 def _import_failed(what: str, error: BaseException) -> Failure:
+    if isinstance(error, SignatureError):  # the first cause: it says what is wrong with which function
+        return Failure(error.code_name, error.message, kind=kind_of(error), traceback=render(error), hint=error.hint)
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"install `{error.name}` for {sys.executable}"

@@ -11,11 +11,12 @@ from transom._arguments import argument, convert, frame
 from transom._failures import Failure, kind_of, raised, render, text_of
 from transom._results import not_arrow, shown, to_array, to_batches
 from transom._signature import Parameter
+from transom._suppressed import Suppressed
 from transom._udf import Udf
 from transom._values import Unfit, build, writer
 
-#: Runs one batch: columns in the order of the schema, and the number of rows.
-Run = Callable[[list[pa.Array], int], pa.Array]
+#: Runs one batch: columns in the order of the schema, and the number of rows; for row functions also where to note failing rows, if not to fail for them.
+Run = Callable[..., pa.Array]
 
 
 class Prepared:
@@ -35,12 +36,14 @@ class Prepared:
             # pyarrow imports pandas, where it is installed, when it makes its first array of Python values: now, and not in the first batch's time.
             pa.array([], type=self.returns.type)
 
-    def describe(self) -> tuple[str, str, list[tuple[str, pa.DataType | None, bool]], bool, pa.Schema | None, float | None, int]:
+    def describe(self) -> tuple[str, str, list[tuple[str, pa.DataType | None, bool]], bool, pa.Schema | None, float | None, int, str, bool]:
         """The signature, as the native side reads it."""
         found = self.signature
         batches = found.kind == "batches"
         parameters = [] if batches else [(p.name, p.hint.type, p.optional) for p in found.parameters]
-        return (found.name, found.kind, parameters, found.variadic is not None, self.schema, self.udf.deadline, self.udf.retries)
+        udf = self.udf
+        variadic = found.variadic is not None
+        return (found.name, found.kind, parameters, variadic, self.schema, udf.deadline, udf.retries, udf.on_error, udf.deterministic)
 
     def plan(self, schema: pa.Schema) -> Run:
         """What runs batches of this schema. Its fields bear the names of the parameters that they are for."""
@@ -107,33 +110,46 @@ class Prepared:
         arguments, function, write = self._arguments(changes), self._call(keywords), writer(self.returns.shape)
         kind = self.returns.type
 
-        def run(columns: list[pa.Array], rows: int) -> pa.Array:
+        def run(columns: list[pa.Array], rows: int, failed: Suppressed | None = None) -> pa.Array:
             values = arguments(columns)
-            failure = None
-            results: list[Any] = []
-            try:
-                # No loop of our own: `map` and `extend` cost less than a line of Python for each row, and what was
-                # computed before an exception stays in the list, so its length is the row that raised.
-                results.extend(map(function, *values) if values else (function() for _ in range(rows)))
-            except BaseException as error:
-                failure = raised(error, row=len(results))
-            if failure is not None:
-                raise failure
-            if len(results) != rows:
-                told = "it ends loops, so its message and its traceback are lost; raise another exception"
-                raise Failure("FUNCTION_RAISED", "", kind="StopIteration", traceback="StopIteration", row=len(results), hint=told)
+            results = _each(function, values, rows, failed) if values else _each(lambda _: function(), [range(rows)], rows, failed)
             if write is not None:
-                results = _written(write, results)
+                results = _written(write, results, failed)
+            if failed is not None:
+                return self._fitting(results, failed)
             try:
                 return self._nulls_allowed(build(results, kind))
             except Unfit as unfit:
-                raise Failure("INVALID_DATA", unfit.reason, row=unfit.row, hint="return a value of the declared type, or None") from None
+                raise _unfit(unfit) from None
 
         return run
 
+    def _fitting(self, results: list[Any], failed: Suppressed) -> pa.Array:
+        """The column of `results`, with nulls for those that do not fit."""
+        kind = self.returns.type
+        try:
+            built = build(results, kind)
+        except Unfit:
+            # One by one, which takes its time, but only in a batch with such a value.
+            for row, value in enumerate(results):
+                try:
+                    build([value], kind)
+                except Unfit as unfit:
+                    failed.unfit(row, unfit.reason)
+                    results[row] = None
+            try:
+                built = build(results, kind)
+            except Unfit as unfit:
+                raise _unfit(unfit) from None
+        if built.null_count > len(failed.rows) and self.schema is not None and not self.schema.field(0).nullable:
+            for row, value in enumerate(results):
+                if value is None and row not in failed.rows:
+                    failed.unfit(row, _NULL)
+        return built
+
     def _nulls_allowed(self, array: pa.Array) -> pa.Array:
         if array.null_count and self.schema is not None and not self.schema.field(0).nullable:
-            raise Failure("INVALID_DATA", "the function returned a null, and its result is declared to have none")
+            raise Failure("INVALID_DATA", _NULL)
         return array
 
     def open(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -177,6 +193,7 @@ class Prepared:
 
 
 _END = object()
+_NULL = "the function returned a null, and its result is declared to have none"
 
 
 def _guarded(step: Callable[[], Any]) -> Any:
@@ -189,10 +206,48 @@ def _guarded(step: Callable[[], Any]) -> Any:
     raise failure
 
 
-def _written(write: Callable[[Any], Any], results: list[Any]) -> list[Any]:
+def _each(function: Callable[..., Any], values: list[Any], rows: int, failed: Suppressed | None) -> list[Any]:
+    """What the function gives for each row; where failing rows are noted, None for those."""
+    results: list[Any] = []
+    rest = [iter(column) for column in values]
+    while True:
+        failure: BaseException | None = None
+        try:
+            # No loop of our own: `map` and `extend` cost less than a line of Python for each row, and what was computed before an exception
+            # stays in the list, so its length is the row that raised. The iterators stand behind that row then.
+            results.extend(map(function, *rest))
+            if len(results) == rows:
+                return results
+            # What ended the loop before its end was a StopIteration, which is lost.
+            if failed is None:
+                told = "it ends loops, so its message and its traceback are lost; raise another exception"
+                failure = Failure("FUNCTION_RAISED", "", kind="StopIteration", traceback="StopIteration", row=len(results), hint=told)
+            else:
+                failed.raised(len(results), StopIteration())
+        except BaseException as error:
+            if failed is None or not isinstance(error, (Exception, SystemExit)):
+                failure = raised(error, row=len(results))
+            else:
+                failed.raised(len(results), error)
+        if failure is not None:  # outside the handler: the exception, and the batch in its frames, are gone by now
+            raise failure
+        results.append(None)
+
+
+def _unfit(unfit: Unfit) -> Failure:
+    return Failure("INVALID_DATA", unfit.reason, row=unfit.row, hint="return a value of the declared type, or None")
+
+
+def _written(write: Callable[[Any], Any], results: list[Any], failed: Suppressed | None) -> list[Any]:
     plain: list[Any] = []
-    try:
-        plain.extend(map(write, results))
-    except Exception as error:
-        raise Failure("INVALID_DATA", f"the value does not have the declared shape: {error}", row=len(plain)) from None
+    rest = iter(results)
+    while len(plain) < len(results):
+        try:
+            plain.extend(map(write, rest))
+        except Exception as error:
+            said = f"the value does not have the declared shape: {error}"
+            if failed is None:
+                raise Failure("INVALID_DATA", said, row=len(plain)) from None
+            failed.unfit(len(plain), said)
+            plain.append(None)
     return plain

@@ -37,6 +37,9 @@ class Pool:
     native_worker: the program that runs functions of `transom.native`; the package brings one.
     java, java_class_path, java_options: for functions of `transom.java`: the program, by default that of JAVA_HOME or of the path; the jar of
         transom-worker, which the package brings; and options of the JVM, such as "-Xmx1g".
+    capsules: a folder in which the input of every failure is saved, for `transom.replay`; by default that of TRANSOM_CAPSULES, and none where it
+        is not set. A capsule holds the data itself.
+    capsule_bytes, capsule_count: the most bytes of arguments in one, 64 MiB by default; and the most capsules of the pool, 16 by default.
 
     `workers` holds for each language that is used: processes for Python and for native functions, threads of one JVM for Java's.
     """
@@ -56,12 +59,16 @@ class Pool:
         java: str | os.PathLike[str] | None = None,
         java_class_path: Iterable[str | os.PathLike[str]] = (),
         java_options: Iterable[str] = (),
+        capsules: str | os.PathLike[str] | None = None,
+        capsule_bytes: int | None = None,
+        capsule_count: int | None = None,
     ) -> None:
         try:
             seconds = deadline_seconds(deadline)
         except ValueError as error:
             raise InvalidArgument(str(error), code="BAD_OPTION") from None
-        for name, value in (("workers", workers), ("window", window), ("memory_limit", memory_limit)):
+        numbers = {"workers": workers, "window": window, "memory_limit": memory_limit, "capsule_bytes": capsule_bytes, "capsule_count": capsule_count}
+        for name, value in numbers.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InvalidArgument(f"{name} is {value!r}, and a whole number above 0 is needed", code="BAD_OPTION")
         self._native = _native.Pool(
@@ -77,6 +84,9 @@ class Pool:
             java=None if java is None else os.fspath(java),
             java_class_path=[os.fspath(entry) for entry in java_class_path] or _foreign.java_class_path(),
             java_options=[str(option) for option in java_options],
+            capsules=None if capsules is None else os.fspath(capsules),
+            capsule_bytes=capsule_bytes,
+            capsule_count=capsule_count,
         )
         self._named: dict[tuple[str, ...], _native.Function] = {}
         self._functions: weakref.WeakKeyDictionary[Any, _native.Function] = weakref.WeakKeyDictionary()
@@ -99,7 +109,10 @@ class Pool:
         Gives a ``pyarrow.Array`` for scalar and row functions, a ``pyarrow.RecordBatch`` for batches functions.
         """
         function = self._function(f, sys._getframe(1))
-        given = _sources.arguments(values)
+        try:
+            given = _sources.arguments(values)
+        except TransomError as error:
+            raise error._in(function.name) from error.__cause__
         if isinstance(given, list):
             return self._native.call_arrays(function, given)
         return self._native.call(function, given)
@@ -119,7 +132,10 @@ class Pool:
         """
         function = self._function(f, sys._getframe(1))
         names = [columns] if isinstance(columns, str) else columns
-        found = _sources.stream(source)
+        try:
+            found = _sources.stream(source)
+        except TransomError as error:
+            raise error._in(function.name) from error.__cause__
         names = None if names is None else [str(name) for name in names]
         if isinstance(found, pa.RecordBatchReader):
             return self._native.map_reader(function, found, names, append, ordered)
@@ -134,12 +150,32 @@ class Pool:
             )
         return self._native.share(given)
 
+    def dead_letters(self) -> list[pa.Table]:
+        """Takes the rows that were taken out of results of `call`, one table for each function and types of its arguments.
+
+        Only functions with ``on_error="dead_letter"`` have any. Those of `map` are taken by ``dead_letters()`` of its results. A table has the
+        columns that the function was given, and behind them ``transom_function``, ``transom_batch``, ``transom_row`` (the row of the
+        stream, from 0), ``transom_code``, ``transom_error`` and ``transom_attempts``.
+        """
+        return [pa.Table.from_batches([batch]) for batch in self._native.dead_letters()]
+
     def stats(self) -> dict[str, Any]:
-        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``language``, ``state``, ``batches``, ``rows``, ``restarts`` and more.
+        """What the pool is doing: ``workers`` is a list of dicts with ``pid``, ``language``, ``state``, ``batches``, ``rows``, ``restarts`` and more;
+        ``functions`` says for each function by ``name`` how many rows were ``suppressed`` and how many ``attempts`` it took to find them.
 
         After the pool's end it is what it was before.
         """
         return self._last[0] if self._last else self._native.stats()
+
+    def leases(self) -> list[dict[str, Any]]:
+        """Every batch that is in shared memory for somebody, as a dict.
+
+        ``holder`` says who has to let go of it: "worker" for an argument, "host" for a result. ``worker`` and ``pid`` say which worker has the
+        argument or gave the result; ``function``, ``batch`` and ``call`` what it belongs to; ``bytes`` and ``age_seconds`` how much, and since
+        when. ``answered`` is true where the function has answered and holds its argument all the same. ``kept_by`` says what keeps such an
+        argument, such as "global `cache` in udfs.py", in a pool with ``trace_leases``.
+        """
+        return self._native.leases()
 
     def copies(self) -> dict[str, Any]:
         """The copy ledger: ``bytes_shared``, ``bytes_copied`` and ``reasons``, in all and apart for ``inputs`` and ``results``.
@@ -180,7 +216,7 @@ class Pool:
             function = _native.Function.python(place, _ship.import_path())
         else:
             function = _native.Function.pickled(udf.name, _ship.dumps(udf), _ship.import_path())
-        return function.with_policies(udf.deadline, udf.retries)
+        return function.with_policies(udf.deadline, udf.retries, udf.on_error)
 
 
 @atexit.register

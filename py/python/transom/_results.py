@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from transom._chunks import TooLarge, one_chunk
-from transom._failures import Failure, cap
+from transom._failures import Failure
 from transom._hints import Hint
+from transom._text import cap
 from transom._values import Unfit, check, described
 
 _LIMIT = 300

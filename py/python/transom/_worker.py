@@ -35,6 +35,7 @@ def main(descriptor: int) -> None:
     if fault.isdigit():
         # A crash in native code writes the Python stack there.
         faulthandler.enable(file=int(fault), all_threads=True)
+        _native.write_addresses(int(fault))
     for stream in (sys.stdout, sys.stderr):
         # What a function prints is seen when it prints it, whatever characters it has.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Field, Schema};
 use transom::function::Source;
 use transom::link::RemoteError;
 use transom::worker::{Input, Results, Runtime, serve};
-use transom::{Code, Kind, Parameter, Signature};
+use transom::{Code, Kind, OnError, Parameter, Signature};
 
 fn main() {
     let descriptor = std::env::args().next_back().and_then(|text| text.parse().ok()).expect("the last argument is a descriptor");
@@ -57,6 +57,8 @@ impl Runtime for Worker {
             returns: matches!(found, Function::Describe).then(text),
             deadline: None,
             retries: 0,
+            on_error: OnError::Raise,
+            deterministic: true,
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod encode;
 mod file;
+mod place;
 mod sink;
 mod table;
 
@@ -17,6 +18,7 @@ use transom::{Code, Error, Result};
 
 use encode::Encoder;
 use file::Destination;
+pub(crate) use place::Place;
 use sink::{Fault, Sink};
 
 /// The formats that can be written.

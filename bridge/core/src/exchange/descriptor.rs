@@ -11,7 +11,10 @@
 //! booleans, an element for run-end encoded arrays, 0 for all others. The offsets of an array without elements are not there either. Bytes that must be zero are flags to come: a reader
 //! refuses what it does not know.
 
+use arrow_schema::Schema;
+
 use super::fault::Fault;
+use super::schema::node_count;
 use super::{MAX_BUFFERS, MAX_NODES, MAX_ROWS};
 use crate::failure::{Code, Error, Result};
 use crate::memory::Extent;
@@ -54,6 +57,22 @@ impl Descriptor {
     /// Every range of memory that the descriptor names.
     pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
         self.buffers.iter().flatten().copied()
+    }
+
+    /// The column that has a buffer around `at`.
+    pub(crate) fn column_at(&self, schema: &Schema, at: &Extent) -> Option<usize> {
+        let mut node = 0;
+        let mut buffer = 0;
+        for (column, field) in schema.fields().iter().enumerate() {
+            let nodes = self.nodes.get(node..node + node_count(field.data_type()))?;
+            node += nodes.len();
+            let buffers: usize = nodes.iter().map(|node| node.buffers as usize).sum();
+            if self.buffers.get(buffer..buffer + buffers)?.iter().flatten().any(|extent| extent.contains(at)) {
+                return Some(column);
+            }
+            buffer += buffers;
+        }
+        None
     }
 
     /// The length of the wire form in bytes.

@@ -12,6 +12,20 @@ pub(super) fn has_validity(data_type: &DataType) -> bool {
     !matches!(data_type, DataType::Null | DataType::Union(..) | DataType::RunEndEncoded(..))
 }
 
+/// The nodes that a descriptor has for an array of this type: one for itself, and those of its children.
+pub(super) fn node_count(data_type: &DataType) -> usize {
+    let of = |field: &Field| node_count(field.data_type());
+    1 + match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => of(item),
+        DataType::ListView(item) | DataType::LargeListView(item) => of(item),
+        DataType::Struct(fields) => fields.iter().map(|field| of(field)).sum(),
+        DataType::Union(fields, _) => fields.iter().map(|(_, field)| of(field)).sum(),
+        DataType::Dictionary(_, values) => node_count(values),
+        DataType::RunEndEncoded(ends, values) => of(ends) + of(values),
+        _ => 0,
+    }
+}
+
 /// The width of one value in bytes and the alignment of its Rust type, for types whose values are one buffer of fixed width. `None` for
 /// all others.
 ///

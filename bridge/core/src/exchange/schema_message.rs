@@ -28,8 +28,7 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// `BAD_SCHEMA` where the schema is over a limit.
 pub fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
     check_schema(schema)?;
-    let fields: Fields = schema.fields().iter().map(wrap_field).collect();
-    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+    let schema = ipc_schema(schema);
     let mut dictionaries = DictionaryTracker::new(false);
     let message = IpcDataGenerator {}.schema_to_bytes_with_dictionary_tracker(&schema, &mut dictionaries, &IpcWriteOptions::default()).ipc_message;
     let padded = message.len().next_multiple_of(8);
@@ -41,33 +40,51 @@ pub fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn wrap_field(field: &FieldRef) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_data_type(wrap(field.data_type())))
+/// The schema in types that IPC has.
+pub(super) fn ipc_schema(schema: &Schema) -> Schema {
+    changed(schema, wrap)
 }
 
-/// The type in words that IPC has.
-fn wrap(data_type: &DataType) -> DataType {
+/// The schema as it was before [`ipc_schema`].
+pub(super) fn schema_of_ipc(schema: &Schema) -> Schema {
+    changed(schema, unwrap)
+}
+
+fn changed(schema: &Schema, change: fn(DataType) -> DataType) -> Schema {
+    let fields: Fields = schema.fields().iter().map(|field| changed_field(field, change)).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
+}
+
+fn changed_field(field: &FieldRef, change: fn(DataType) -> DataType) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(changed_type(field.data_type(), change)))
+}
+
+/// The type with every type of a dictionary's values changed, from the inside out.
+fn changed_type(data_type: &DataType, change: fn(DataType) -> DataType) -> DataType {
+    let field = |field: &FieldRef| changed_field(field, change);
     match data_type {
-        DataType::Dictionary(keys, values) => {
-            let values = match wrap(values) {
-                values @ DataType::Dictionary(..) => {
-                    let mark = HashMap::from([(DICTIONARY_VALUES.to_owned(), String::new())]);
-                    DataType::Struct(vec![Field::new("dictionary", values, true).with_metadata(mark)].into())
-                }
-                values => values,
-            };
-            DataType::Dictionary(keys.clone(), Box::new(values))
-        }
-        DataType::List(item) => DataType::List(wrap_field(item)),
-        DataType::LargeList(item) => DataType::LargeList(wrap_field(item)),
-        DataType::ListView(item) => DataType::ListView(wrap_field(item)),
-        DataType::LargeListView(item) => DataType::LargeListView(wrap_field(item)),
-        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(wrap_field(item), *size),
-        DataType::Map(entries, sorted) => DataType::Map(wrap_field(entries), *sorted),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(wrap_field).collect()),
-        DataType::Union(fields, mode) => DataType::Union(fields.iter().map(|(id, field)| (id, wrap_field(field))).collect(), *mode),
-        DataType::RunEndEncoded(ends, values) => DataType::RunEndEncoded(wrap_field(ends), wrap_field(values)),
+        DataType::Dictionary(keys, values) => DataType::Dictionary(keys.clone(), Box::new(change(changed_type(values, change)))),
+        DataType::List(item) => DataType::List(field(item)),
+        DataType::LargeList(item) => DataType::LargeList(field(item)),
+        DataType::ListView(item) => DataType::ListView(field(item)),
+        DataType::LargeListView(item) => DataType::LargeListView(field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
+        DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+        DataType::Union(fields, mode) => DataType::Union(fields.iter().map(|(id, of)| (id, field(of))).collect(), *mode),
+        DataType::RunEndEncoded(ends, values) => DataType::RunEndEncoded(field(ends), field(values)),
         leaf => leaf.clone(),
+    }
+}
+
+/// Puts a struct around the values of a dictionary that are a dictionary.
+fn wrap(values: DataType) -> DataType {
+    match values {
+        values @ DataType::Dictionary(..) => {
+            let mark = HashMap::from([(DICTIONARY_VALUES.to_owned(), String::new())]);
+            DataType::Struct(vec![Field::new("dictionary", values, true).with_metadata(mark)].into())
+        }
+        values => values,
     }
 }
 

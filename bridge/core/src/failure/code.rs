@@ -127,6 +127,10 @@ codes! {
     BatchTooLarge = 5002 "BATCH_TOO_LARGE",
     /// Every worker is held, and nothing will free one.
     PoolBusy = 5003 "POOL_BUSY",
+    /// The shared memory limit is reached, and what holds it are arguments that functions kept.
+    InputRetained = 5005 "INPUT_RETAINED",
+    /// More rows failed than are suppressed.
+    TooManyFailures = 5006 "TOO_MANY_FAILURES",
 
     /// A column is not there.
     ColumnNotFound = 6001 "COLUMN_NOT_FOUND",
@@ -144,6 +148,8 @@ codes! {
     SchemaMismatch = 6007 "SCHEMA_MISMATCH",
     /// An argument of a C function is NULL, was released or freed, or has the wrong size.
     BadArgument = 6008 "BAD_ARGUMENT",
+    /// A failure capsule is not whole, is of another format, or others may write to it.
+    CapsuleUnreadable = 6009 "CAPSULE_UNREADABLE",
     /// An input file is not there, or a folder or pattern holds none.
     InputNotFound = 6101 "INPUT_NOT_FOUND",
     /// An input file is there and cannot be read.

@@ -1,11 +1,15 @@
 //! Typed errors: every failure has a stable code, a place and, where there is one, a next step.
 
+mod cap;
 mod code;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cap::cap;
+pub use cap::{TEXT_LIMIT, TRACEBACK_LIMIT};
 pub use code::Code;
 
 /// The result of everything in Transom that can fail.
@@ -40,6 +44,14 @@ struct Inner {
     output: Vec<String>,
     stack: Option<String>,
     hint: Option<String>,
+    capsule: Option<Saved>,
+}
+
+/// What became of the input that failed, where it was to be saved.
+#[derive(Clone)]
+enum Saved {
+    At(PathBuf),
+    Not(String),
 }
 
 /// An exception that a function raised in a worker, as text: nothing of the worker's is ever unpickled in the host.
@@ -54,12 +66,14 @@ pub struct Remote {
 }
 
 impl Error {
-    /// An error with its code and one sentence.
+    /// An error with its code and one sentence. Whatever texts an error is given, it keeps [`TEXT_LIMIT`] bytes of each, and of tracebacks and stacks
+    /// [`TRACEBACK_LIMIT`]: they may have come from a user's data.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
+        const DEFECT: &str = "this is a defect of Transom: please report it, with the whole text of this error";
         Self {
             inner: Arc::new(Inner {
                 code,
-                message: message.into(),
+                message: cap(message.into(), TEXT_LIMIT),
                 function: None,
                 batch: None,
                 rows: None,
@@ -67,7 +81,8 @@ impl Error {
                 remote: None,
                 output: Vec::new(),
                 stack: None,
-                hint: None,
+                hint: (code == Code::Internal).then(|| DEFECT.to_owned()),
+                capsule: None,
             }),
         }
     }
@@ -84,7 +99,7 @@ impl Error {
 
     /// Names the function, unless one is named already: the first that knew is right.
     pub fn with_function(self, name: impl Into<String>) -> Self {
-        self.change(|inner| _ = inner.function.get_or_insert(name.into()))
+        self.change(|inner| _ = inner.function.get_or_insert_with(|| cap(name.into(), TEXT_LIMIT)))
     }
 
     /// Says which batch of its stream it was, counted from 0.
@@ -104,28 +119,50 @@ impl Error {
 
     /// Describes the worker: language, number, process, age.
     pub fn with_worker(self, worker: impl Into<String>) -> Self {
-        self.change(|inner| _ = inner.worker.get_or_insert(worker.into()))
+        self.change(|inner| _ = inner.worker.get_or_insert_with(|| cap(worker.into(), TEXT_LIMIT)))
     }
 
     /// Adds the exception that the function raised.
     pub fn with_remote(self, remote: Remote) -> Self {
-        self.change(|inner| inner.remote = Some(remote))
+        let Remote { kind, message, traceback } = remote;
+        let capped = Remote { kind: cap(kind, TEXT_LIMIT), message: cap(message, TEXT_LIMIT), traceback: cap(traceback, TRACEBACK_LIMIT) };
+        self.change(|inner| inner.remote = Some(capped))
     }
 
     /// Adds the last lines that the worker printed.
     pub fn with_output(self, lines: Vec<String>) -> Self {
-        self.change(|inner| inner.output = lines)
+        self.change(|inner| inner.output = lines.into_iter().map(|line| cap(line, TEXT_LIMIT)).collect())
     }
 
     /// Adds the stack that the worker wrote when it died.
     pub fn with_stack(self, stack: impl Into<String>) -> Self {
-        let stack = stack.into();
+        let stack = cap(stack.into(), TRACEBACK_LIMIT);
         self.change(|inner| inner.stack = (!stack.is_empty()).then_some(stack))
     }
 
     /// Says what to do next.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        self.change(|inner| inner.hint = Some(hint.into()))
+        self.change(|inner| inner.hint = Some(cap(hint.into(), TEXT_LIMIT)))
+    }
+
+    /// Says in which failure capsule the input that failed was saved.
+    pub fn with_capsule(self, folder: impl Into<PathBuf>) -> Self {
+        self.change(|inner| inner.capsule = Some(Saved::At(folder.into())))
+    }
+
+    /// Says why no failure capsule was saved where one was asked for.
+    pub fn without_capsule(self, reason: impl Into<String>) -> Self {
+        self.change(|inner| inner.capsule = Some(Saved::Not(reason.into())))
+    }
+
+    /// Replaces the sentence, where more is known than who failed could know; the place stays.
+    pub(crate) fn with_message(self, message: impl Into<String>) -> Self {
+        self.change(|inner| inner.message = cap(message.into(), TEXT_LIMIT))
+    }
+
+    /// Replaces the code, for the same reason.
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        self.change(|inner| inner.code = code)
     }
 
     /// The stable code.
@@ -178,6 +215,19 @@ impl Error {
         self.inner.hint.as_deref()
     }
 
+    /// The failure capsule in which the input that failed was saved ([`crate::PoolBuilder::capsules`]).
+    pub fn capsule(&self) -> Option<&Path> {
+        match &self.inner.capsule {
+            Some(Saved::At(folder)) => Some(folder),
+            Some(Saved::Not(_)) | None => None,
+        }
+    }
+
+    /// Whether a capsule was saved for it, or could not be.
+    pub(crate) fn is_encapsulated(&self) -> bool {
+        self.inner.capsule.is_some()
+    }
+
     fn place(&self) -> String {
         let inner = &self.inner;
         let mut parts = Vec::new();
@@ -216,11 +266,24 @@ impl fmt::Display for Error {
         if !inner.output.is_empty() {
             indented(f, "last lines of its output:", inner.output.iter().map(String::as_str))?;
         }
+        match &inner.capsule {
+            Some(Saved::At(folder)) => {
+                let folder = folder.display().to_string();
+                write!(f, "\n  failing input saved: {folder}\n  replay: transom replay {}", quoted(&folder))?;
+            }
+            Some(Saved::Not(reason)) => write!(f, "\n  failing input not saved: {reason}")?,
+            None => {}
+        }
         if let Some(hint) = &inner.hint {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
     }
+}
+
+/// A word of a command line, as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    if word.chars().all(|c| c.is_alphanumeric() || "/._-+=:@%".contains(c)) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn indented<'a>(f: &mut fmt::Formatter<'_>, title: &str, lines: impl Iterator<Item = &'a str>) -> fmt::Result {

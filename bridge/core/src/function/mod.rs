@@ -1,10 +1,14 @@
 //! What a function is: a language, a name, a source, a kind, a signature and policies. Knows nothing of workers.
 
+mod on_error;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+pub use on_error::OnError;
 
 use crate::failure::{Code, Error, Result};
 
@@ -98,6 +102,7 @@ struct Parts {
     import_path: Vec<String>,
     deadline: Option<Duration>,
     retries: u32,
+    on_error: Option<OnError>,
 }
 
 impl Function {
@@ -168,8 +173,13 @@ impl Function {
         Self::new(Language::Python, Source::Pickle { name: name.into(), bytes: bytes.into() })
     }
 
+    /// A function that was described before.
+    pub(crate) fn from_source(language: Language, source: Source) -> Self {
+        Self::new(language, source)
+    }
+
     fn new(language: Language, source: Source) -> Self {
-        Self { parts: Arc::new(Parts { language, source, import_path: Vec::new(), deadline: None, retries: 0 }) }
+        Self { parts: Arc::new(Parts { language, source, import_path: Vec::new(), deadline: None, retries: 0, on_error: None }) }
     }
 
     /// Where the worker looks for modules besides its interpreter's own: folders for Python, jars and folders of classes for Java.
@@ -187,6 +197,18 @@ impl Function {
     /// How often a batch is tried again after its worker died. Only for functions that may run twice on the same rows; 0 by default.
     pub fn with_retries(mut self, retries: u32) -> Self {
         Arc::make_mut(&mut self.parts).retries = retries;
+        self
+    }
+
+    /// What becomes of rows for which it fails; overrules the definition.
+    ///
+    /// ```
+    /// use transom::{Function, OnError};
+    /// let function = Function::python("udfs.py:ratio")?.with_on_error(OnError::DeadLetter);
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn with_on_error(mut self, on_error: OnError) -> Self {
+        Arc::make_mut(&mut self.parts).on_error = Some(on_error);
         self
     }
 
@@ -218,6 +240,10 @@ impl Function {
         self.parts.retries
     }
 
+    pub(crate) fn on_error(&self) -> Option<OnError> {
+        self.parts.on_error
+    }
+
     /// Whether two handles are to the same function; the address is looked at first.
     pub(crate) fn same(&self, other: &Function) -> bool {
         Arc::ptr_eq(&self.parts, &other.parts) || self.parts == other.parts
@@ -246,6 +272,10 @@ pub struct Signature {
     pub deadline: Option<Duration>,
     /// How often a batch may be tried again after its worker died, by the function's definition.
     pub retries: u32,
+    /// What becomes of rows for which it fails, by the function's definition.
+    pub on_error: OnError,
+    /// Whether the same rows give the same results, so that the host may run them again; by the function's definition.
+    pub deterministic: bool,
 }
 
 /// One parameter of a scalar or row function.

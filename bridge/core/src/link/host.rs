@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::MAX_PACKET;
 use super::keep::{Keep, within};
+use super::leases::{Lease, Leases, Outgoing};
 use super::message::{Ready, RemoteError, ToHost, ToWorker};
 use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
 use super::socket::{Packet, Socket};
@@ -48,43 +49,16 @@ struct State {
     owned: Owned,
     schemas_sent: Vec<SchemaRef>,
     schemas_received: HashMap<u32, SchemaRef>,
-    leases: HashMap<u64, Lease>,
-    next_lease: u64,
+    leases: Leases,
     releases: Vec<u64>,
     /// Segments that the worker is to forget when nothing lent lies in them any more.
     leaving: Vec<u32>,
     forgotten: Vec<u32>,
     /// It was asked to trim and has said nothing since.
     trimmed: bool,
-    strays: u64,
     /// Why the link is no use any more.
     failure: Option<Error>,
     hung_up: bool,
-}
-
-/// The right of the worker to read `extents`; `keep` holds the memory meanwhile.
-#[derive(Clone)]
-struct Lease {
-    extents: Arc<[Extent]>,
-    segments: Arc<[Arc<Segment>]>,
-    keep: Arc<Keep>,
-}
-
-impl Lease {
-    fn names(&self, segment: u32) -> bool {
-        self.extents.iter().any(|extent| extent.segment == segment)
-    }
-}
-
-/// A batch ready to be sent: its descriptor, and what must live while a worker reads it. It can be sent to one worker after another.
-#[derive(Clone)]
-pub(crate) struct Outgoing {
-    pub(crate) schema: SchemaRef,
-    pub(crate) descriptor: Vec<u8>,
-    pub(crate) extents: Arc<[Extent]>,
-    /// The segments of the extents. They may leave the pool before the batch is sent: a batch can lie in the memory of a worker that has died since.
-    pub(crate) segments: Arc<[Arc<Segment>]>,
-    pub(crate) keep: Arc<Keep>,
 }
 
 /// What the link leaves to its owner.
@@ -134,48 +108,53 @@ impl HostLink {
         let segment = block.segment().clone();
         let mut state = self.state();
         state.introduce(self, &segment);
-        let lease = Lease { extents: [extent].into(), segments: [segment].into(), keep: Arc::new(Keep::of_block(block)) };
-        let lease = state.lend(lease);
+        let lease = state.lend(|leases| leases.lend_message(extent, segment, Keep::of_block(block)));
         state.post(self, ToWorker::Spilled { lease, extent }.encode(), None);
         Ok(())
     }
 
     /// Makes a function known to the worker under a number.
     pub(crate) fn define(&self, number: u32, function: &Function) -> Result<()> {
+        self.state().leases.define(number, function.name());
         self.send(&ToWorker::Define { function: number, source: function.source().clone(), import_path: function.import_path().to_vec() })
     }
 
-    /// Sends one batch to a function.
-    pub(crate) fn call(&self, call: u64, function: u32, batch: &Outgoing) -> Result<()> {
-        let (schema, lease) = self.prepare(batch)?;
-        let sent = self.send(&ToWorker::Call { call, function, schema, lease, descriptor: batch.descriptor.clone() });
-        sent.inspect_err(|_| self.released(&[lease]))
+    /// Sends one batch to a function; with `suppress` the worker may go on behind rows for which it fails.
+    pub(crate) fn call(&self, call: u64, function: u32, suppress: bool, batch: &Outgoing) -> Result<()> {
+        self.state().leases.begin(call, function, batch.batch, false);
+        let (schema, lease) = self.prepare(call, batch).inspect_err(|_| self.state().leases.finish(call))?;
+        let sent = self.send(&ToWorker::Call { call, function, schema, lease, suppress, descriptor: batch.descriptor.to_vec() });
+        sent.inspect_err(|_| {
+            self.state().leases.finish(call);
+            self.released(&[lease]);
+        })
     }
 
     /// Opens a stream to a batches function; `credit` results may come before more is given.
     pub(crate) fn open(&self, call: u64, function: u32, schema: &SchemaRef, credit: u32) -> Result<()> {
         let schema = self.schema_number(schema)?;
+        self.state().leases.begin(call, function, 0, true);
         self.send(&ToWorker::Open { call, function, schema, credit })
     }
 
     /// Sends a batch into a stream.
     pub(crate) fn input(&self, call: u64, batch: &Outgoing) -> Result<()> {
-        let (_, lease) = self.prepare(batch)?;
-        let sent = self.send(&ToWorker::Input { call, lease, descriptor: batch.descriptor.clone() });
+        let (_, lease) = self.prepare(call, batch)?;
+        let sent = self.send(&ToWorker::Input { call, lease, descriptor: batch.descriptor.to_vec() });
         sent.inspect_err(|_| self.released(&[lease]))
     }
 
     /// Everything that must be known before a descriptor is: segments, schema, lease.
-    fn prepare(&self, batch: &Outgoing) -> Result<(u32, u64)> {
+    fn prepare(&self, call: u64, batch: &Outgoing) -> Result<(u32, u64)> {
         let schema = self.schema_number(&batch.schema)?;
+        step!("host::prepare");
         let mut state = self.state();
         state.quiet = false;
         state.flush_books(self);
         for segment in batch.segments.iter() {
             state.introduce(self, segment);
         }
-        let lease = Lease { extents: batch.extents.clone(), segments: batch.segments.clone(), keep: batch.keep.clone() };
-        Ok((schema, state.lend(lease)))
+        Ok((schema, state.lend(|leases| leases.lend(call, batch))))
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
@@ -193,6 +172,7 @@ impl HostLink {
     /// Gives the worker a new segment for its results.
     pub(crate) fn grant(&self, segment: Arc<Segment>) {
         let message = ToWorker::Segment { id: segment.id(), role: Role::Output, len: segment.len() as u64 }.encode();
+        step!(only "host::grant");
         let mut state = self.state();
         if state.closed {
             return;
@@ -272,6 +252,7 @@ impl HostLink {
     }
 
     fn take_in(self: &Arc<Self>, message: ToHost) -> Result<Option<Incoming>> {
+        self.state().leases.hear(&message);
         Ok(match message {
             ToHost::Ready(ready) => Some(Incoming::Ready(ready)),
             ToHost::NeedSegment { len } => {
@@ -302,11 +283,15 @@ impl HostLink {
                 self.released(&leases);
                 None
             }
-            ToHost::Result { call, result, schema, copies, busy, descriptor } => {
+            ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor } => {
+                step!("host::result");
                 let descriptor = Descriptor::decode(&descriptor);
                 let (schema, owned, lent) = self.readable(schema, descriptor.as_ref().ok())?;
+                let own = |extent: &Extent| owned.iter().any(|segment| segment.id() == extent.segment);
+                let bytes = descriptor.iter().flat_map(Descriptor::extents).filter(own).map(|extent| extent.len).sum();
+                self.state().leases.result(call, result, bytes);
                 let memory = ResultMemory { lease: Arc::new(ResultLease::new(self, result)), owned, lent };
-                Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, busy }))
+                Some(Incoming::Result(call, RawResult { schema, descriptor, ledger: self.ledger.clone(), memory, copies, suppressed, busy }))
             }
             ToHost::Spilled { result, extent } => {
                 let bytes = self.read_spilled(extent)?;
@@ -321,6 +306,7 @@ impl HostLink {
 
     /// The worker has mapped its segment: from here on nobody else can write it, and results may lie in it.
     fn mapped(&self, id: u32) -> Result<()> {
+        step!("host::mapped");
         let mut state = self.state();
         let segment = state.granted.remove(&id).ok_or_else(|| violation("a worker mapped a segment that it was not given"))?;
         segment.close_to_writers()?;
@@ -345,18 +331,11 @@ impl HostLink {
     }
 
     fn released(&self, leases: &[u64]) {
-        let mut ended = Vec::new();
+        step!(only "host::released");
         let mut state = self.state();
-        for lease in leases {
-            match state.leases.remove(lease) {
-                Some(lease) => ended.push(lease),
-                // Leases are never numbered twice, so a stale or doubled release can only be dropped.
-                None => state.strays += 1,
-            }
-        }
+        let ended = state.leases.end(leases);
         state.part_with_leaving();
         drop(state);
-        // Dropped out here: what they keep may be the last reader of another link's result, whose books are behind a lock like this one.
         drop(ended);
     }
 
@@ -367,12 +346,7 @@ impl HostLink {
         let schema = state.schemas_received.get(&schema).cloned().ok_or_else(|| violation("a result bears an unknown schema"))?;
         let owned = state.owned.clone();
         let foreign = descriptor.into_iter().flat_map(Descriptor::extents).filter(|extent| owned.iter().all(|own| own.id() != extent.segment));
-        let lent = foreign.filter_map(|extent| {
-            let lease = state.leases.values().find(|lease| lease.extents.iter().any(|lent| lent.contains(&extent)))?;
-            let segment = lease.segments.iter().find(|segment| segment.id() == extent.segment)?;
-            Some((extent, segment.clone(), lease.keep.clone()))
-        });
-        let lent = lent.collect();
+        let lent = foreign.filter_map(|extent| state.leases.lent(extent)).collect();
         Ok((schema, owned, lent))
     }
 
@@ -389,7 +363,9 @@ impl HostLink {
         if std::process::id() != self.process {
             return;
         }
+        step!(only "host::give_back");
         let mut state = self.state();
+        state.leases.drop_result(result);
         if !state.closed {
             state.releases.push(result);
             let quiet = std::mem::take(&mut state.quiet);
@@ -402,6 +378,7 @@ impl HostLink {
 
     /// The worker is gone: every lease it had has ended, and its segments leave the pool. Gives the numbers of those segments.
     pub(crate) fn close(&self) -> Vec<u32> {
+        step!(only "host::close");
         let mut state = self.state();
         state.closed = true;
         let leases = std::mem::take(&mut state.leases);
@@ -426,15 +403,24 @@ impl HostLink {
         self.state().owned.iter().map(|segment| segment.len()).sum()
     }
 
-    /// Leases that the worker holds, and their bytes.
+    /// Arguments that the worker was lent, and their bytes.
     pub fn leased(&self) -> (usize, u64) {
-        let state = self.state();
-        (state.leases.len(), state.leases.values().flat_map(|lease| lease.extents.iter()).map(|extent| extent.len).sum())
+        self.state().leases.totals()
+    }
+
+    /// What the worker was lent, and what this host reads of its results, for the worker of this place and process.
+    pub(crate) fn leases(&self, worker: usize, process: Option<u32>) -> Vec<(u64, Lease)> {
+        self.state().leases.list(worker, process)
+    }
+
+    /// What of the worker's arguments lies at a place in the segment with this inode, in words.
+    pub(crate) fn written_to(&self, inode: u64, offset: u64) -> Option<String> {
+        self.state().leases.written_to(inode, offset)
     }
 
     /// Releases that named no lease of this worker: stale, doubled or made up.
     pub fn strays(&self) -> u64 {
-        self.state().strays
+        self.state().leases.strays()
     }
 }
 
@@ -454,19 +440,15 @@ impl State {
         self.post(link, message, Some(segment.clone()));
     }
 
-    fn lend(&mut self, lease: Lease) -> u64 {
-        self.next_lease += 1;
+    fn lend(&mut self, lend: impl FnOnce(&mut Leases) -> u64) -> u64 {
         // To a worker that is gone nothing is lent: nobody would ever give it back.
-        if !self.closed {
-            self.leases.insert(self.next_lease, lease);
-        }
-        self.next_lease
+        if self.closed { self.leases.number() } else { lend(&mut self.leases) }
     }
 
     /// Takes leave of the segments that are to go and that no lease names any more: messages that name them may still lie unread in the worker.
     fn part_with_leaving(&mut self) {
         let leases = &self.leases;
-        let (stay, go): (Vec<u32>, Vec<u32>) = self.leaving.iter().partition(|&&segment| leases.values().any(|lease| lease.names(segment)));
+        let (stay, go): (Vec<u32>, Vec<u32>) = self.leaving.iter().partition(|&&segment| leases.name(segment));
         self.leaving = stay;
         go.iter().for_each(|segment| _ = self.known.remove(segment));
         self.forgotten.extend(go);

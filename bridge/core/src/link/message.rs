@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema};
 
+use super::suppressed::Suppressed;
 use super::wire::{Reader, Writer, violation};
 use crate::exchange::{self, Reason};
 use crate::failure::{Code, Error, Remote, Result};
-use crate::function::{Kind, Parameter, Signature, Source};
+use crate::function::{Kind, OnError, Parameter, Signature, Source};
 use crate::memory::{Extent, Role};
 
 /// The first message: what the host speaks. Everything is checked before anything else is read.
@@ -121,6 +122,8 @@ pub enum ToWorker {
         function: u32,
         schema: u32,
         lease: u64,
+        /// Whether rows for which the function fails may be null instead of failing the batch.
+        suppress: bool,
         descriptor: Vec<u8>,
     },
     Open {
@@ -188,6 +191,7 @@ pub enum ToHost {
         schema: u32,
         copies: Copies,
         busy: Duration,
+        suppressed: Suppressed,
         descriptor: Vec<u8>,
     },
     Failed {
@@ -232,8 +236,8 @@ impl ToWorker {
                 w.list(import_path, |w, folder| _ = w.text(folder));
             }
             Self::Schema { schema, bytes } => _ = w.u16(6).u32(*schema).blob(bytes),
-            Self::Call { call, function, schema, lease, descriptor } => {
-                w.u16(7).u64(*call).u32(*function).u32(*schema).u64(*lease).blob(descriptor);
+            Self::Call { call, function, schema, lease, suppress, descriptor } => {
+                w.u16(7).u64(*call).u32(*function).u32(*schema).u64(*lease).u8(u8::from(*suppress)).blob(descriptor);
             }
             Self::Open { call, function, schema, credit } => _ = w.u16(8).u64(*call).u32(*function).u32(*schema).u32(*credit),
             Self::Input { call, lease, descriptor } => _ = w.u16(9).u64(*call).u64(*lease).blob(descriptor),
@@ -267,7 +271,7 @@ impl ToWorker {
             4 => Self::TryAgain,
             5 => Self::Define { function: r.u32()?, source: get_source(&mut r)?, import_path: r.list(Reader::text)? },
             6 => Self::Schema { schema: r.u32()?, bytes: r.blob()? },
-            7 => Self::Call { call: r.u64()?, function: r.u32()?, schema: r.u32()?, lease: r.u64()?, descriptor: r.blob()? },
+            7 => Self::Call { call: r.u64()?, function: r.u32()?, schema: r.u32()?, lease: r.u64()?, suppress: r.flag()?, descriptor: r.blob()? },
             8 => Self::Open { call: r.u64()?, function: r.u32()?, schema: r.u32()?, credit: r.u32()? },
             9 => Self::Input { call: r.u64()?, lease: r.u64()?, descriptor: r.blob()? },
             10 => Self::End { call: r.u64()?, error: r.option(get_error)? },
@@ -308,9 +312,11 @@ impl ToHost {
                 }
             }
             Self::Schema { schema, bytes } => _ = w.u16(105).u32(*schema).blob(bytes),
-            Self::Result { call, result, schema, copies, busy, descriptor } => {
+            Self::Result { call, result, schema, copies, busy, suppressed, descriptor } => {
                 w.u16(106).u64(*call).u64(*result).u32(*schema).u64(busy.as_nanos() as u64).u64(copies.shared);
-                w.list(&copies.copied, |w, (reason, bytes)| _ = w.u8(reason.number()).u64(*bytes)).blob(descriptor);
+                w.list(&copies.copied, |w, (reason, bytes)| _ = w.u8(reason.number()).u64(*bytes));
+                suppressed.put(&mut w);
+                w.blob(descriptor);
             }
             Self::Failed { call, error } => put_error(w.u16(107).u64(*call), error),
             Self::Next { call } => _ = w.u16(108).u64(*call),
@@ -344,6 +350,7 @@ impl ToHost {
                 schema: r.u32()?,
                 busy: Duration::from_nanos(r.u64()?),
                 copies: get_copies(&mut r)?,
+                suppressed: Suppressed::get(&mut r)?,
                 descriptor: r.blob()?,
             },
             107 => Self::Failed { call: r.u64()?, error: get_error(&mut r)? },
@@ -377,12 +384,12 @@ fn get_extent(r: &mut Reader<'_>) -> Result<Extent> {
     Ok(Extent { segment: r.u32()?, offset: r.u64()?, len: r.u64()? })
 }
 
-fn put_error(w: &mut Writer, error: &RemoteError) {
+pub(super) fn put_error(w: &mut Writer, error: &RemoteError) {
     w.u16(error.code.number()).text(&error.kind).text(&error.message).text(&error.traceback);
     w.option(error.row, |w, row| _ = w.u64(row)).option(error.hint.as_deref(), |w, hint| _ = w.text(hint));
 }
 
-fn get_error(r: &mut Reader<'_>) -> Result<RemoteError> {
+pub(super) fn get_error(r: &mut Reader<'_>) -> Result<RemoteError> {
     let number = r.u16()?;
     Ok(RemoteError {
         code: Code::from_number(number).ok_or_else(|| violation(&format!("there is no code {number}")))?,
@@ -428,6 +435,7 @@ fn put_signature(w: &mut Writer, signature: &Signature) -> Result<()> {
     }
     w.option(returns, |w, bytes| _ = w.blob(&bytes));
     w.option(signature.deadline, |w, deadline| _ = w.u64(deadline.as_nanos() as u64)).u32(signature.retries);
+    w.u8(policy_number(signature.on_error)).u8(u8::from(signature.deterministic));
     Ok(())
 }
 
@@ -458,5 +466,17 @@ fn get_signature(r: &mut Reader<'_>) -> Result<Signature> {
     })?;
     let returns = r.option(|r| exchange::decode_schema(&r.blob()?))?;
     let deadline = r.option(|r| Ok(Duration::from_nanos(r.u64()?)))?;
-    Ok(Signature { name, kind, parameters, variadic, returns, deadline, retries: r.u32()? })
+    let retries = r.u32()?;
+    let number = r.u8()?;
+    let on_error = OnError::ALL.iter().copied().find(|&policy| policy_number(policy) == number);
+    let on_error = on_error.ok_or_else(|| violation(&format!("there is no policy {number} for errors")))?;
+    Ok(Signature { name, kind, parameters, variadic, returns, deadline, retries, on_error, deterministic: r.flag()? })
+}
+
+fn policy_number(policy: OnError) -> u8 {
+    match policy {
+        OnError::Raise => 0,
+        OnError::Null => 1,
+        OnError::DeadLetter => 2,
+    }
 }

@@ -5,22 +5,26 @@
 
 mod host;
 mod keep;
+mod leases;
 mod message;
 mod result;
 mod socket;
+mod suppressed;
 mod wire;
 mod worker;
 
-pub(crate) use host::Outgoing;
 pub use host::{HostLink, Incoming};
 pub(crate) use keep::{Keep, within};
+pub(crate) use leases::Outgoing;
+pub use leases::{Holder, Lease};
 pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
 pub use result::RawResult;
 pub use socket::{Packet, Socket};
+pub use suppressed::Suppressed;
 pub use worker::{Received, WorkerLink};
 
 /// The version of the protocol. Both sides must bear the same; it changes with every change of a message.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The longest packet: longer messages are put in shared memory.
 pub const MAX_PACKET: usize = 48 * 1024;

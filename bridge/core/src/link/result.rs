@@ -9,6 +9,7 @@ use arrow_schema::SchemaRef;
 use super::host::HostLink;
 use super::keep::{Keep, bad, within};
 use super::message::Copies;
+use super::suppressed::Suppressed;
 use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::Result;
 use crate::memory::{Extent, Role, Segment};
@@ -41,6 +42,8 @@ pub struct RawResult {
     pub(super) ledger: Arc<Ledger>,
     pub(super) memory: ResultMemory,
     pub(super) copies: Copies,
+    /// The rows that failed, as the worker says.
+    pub suppressed: Suppressed,
     /// How long the worker was busy with it.
     pub busy: Duration,
 }

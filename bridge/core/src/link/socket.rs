@@ -41,6 +41,7 @@ impl Socket {
     /// # Errors
     /// `DESCRIPTOR_LIMIT` where no descriptor is left.
     pub fn pair() -> Result<(Self, Self)> {
+        step!("system::socketpair", errno => Error::system(Code::DescriptorLimit, "cannot make a socket pair", errno));
         let (host, worker) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a socket pair", error))?;
         for end in [&host, &worker] {
@@ -72,6 +73,7 @@ impl Socket {
     }
 
     fn send_with(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, flags: SendFlags) -> Result<bool> {
+        step!("system::sendmsg", errno => Error::system(Code::System, "cannot send on the link", errno));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = SendAncillaryBuffer::new(&mut space);
         let descriptors = descriptor.map(|descriptor| [descriptor]);
@@ -113,6 +115,7 @@ impl Socket {
     }
 
     fn receive_into(&self, bytes: &mut [u8], flags: RecvFlags) -> Result<Packet> {
+        step!("system::recvmsg", errno => Error::system(Code::System, "cannot receive from the link", errno));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
@@ -124,13 +127,18 @@ impl Socket {
                 Err(error) => return Err(Error::system(Code::System, "cannot receive from the link", error)),
             }
         };
-        let mut descriptor = None;
+        let mut descriptors: Vec<OwnedFd> = Vec::new();
         for message in beside.drain() {
-            if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-                descriptor = descriptors.next();
+            if let RecvAncillaryMessage::ScmRights(came) = message {
+                descriptors.extend(came);
             }
         }
-        if received.flags.contains(ReturnFlags::CTRUNC) {
+        let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+        // The kernel gives as many as there is room for, which by its alignment can be two.
+        if descriptors.len() > 1 || (truncated && !descriptors.is_empty()) {
+            return Err(violation("a packet brings more than one descriptor"));
+        }
+        if truncated {
             return Err(Error::new(Code::DescriptorLimit, "a segment's descriptor was lost: this process has no descriptor left"));
         }
         if received.bytes > MAX_PACKET || received.flags.contains(ReturnFlags::TRUNC) {
@@ -139,7 +147,7 @@ impl Socket {
         if received.bytes == 0 {
             return Ok(Packet::Closed);
         }
-        Ok(Packet::Data(bytes[..received.bytes].to_vec(), descriptor))
+        Ok(Packet::Data(bytes[..received.bytes].to_vec(), descriptors.pop()))
     }
 }
 
@@ -171,6 +179,23 @@ mod tests {
         drop(host);
         assert!(matches!(worker.receive().unwrap(), Packet::Closed));
         assert_eq!(worker.send(b"x").unwrap_err().code(), Code::HostGone);
+    }
+
+    #[test]
+    fn more_than_one_descriptor_is_refused_and_none_is_kept() {
+        let (host, worker) = Socket::pair().unwrap();
+        for count in [2, 3, 253] {
+            let (reading, writing) = rustix::pipe::pipe().unwrap();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+            let mut beside = SendAncillaryBuffer::new(&mut space);
+            let descriptors = vec![writing.as_fd(); count];
+            assert!(beside.push(SendAncillaryMessage::ScmRights(&descriptors)));
+            rustix::net::sendmsg(&host, &[IoSlice::new(b"x")], &mut beside, SendFlags::NOSIGNAL).unwrap();
+            assert_eq!(worker.receive().unwrap_err().code(), Code::ProtocolViolation, "{count}");
+            drop(writing);
+            // The end of the pipe is there when nobody has the other end.
+            assert_eq!(rustix::io::read(&reading, &mut [0; 1]).unwrap(), 0);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::MAX_PACKET;
 use super::keep::{Keep, bad, within};
 use super::message::{Copies, RemoteError, ToHost, ToWorker};
 use super::socket::{Packet, Socket};
+use super::suppressed::Suppressed;
 use super::wire::violation;
 use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
@@ -153,22 +154,27 @@ impl WorkerLink {
     fn take_in(&self, (message, descriptor): (ToWorker, Option<OwnedFd>)) -> Result<()> {
         match message {
             ToWorker::Segment { id, role, len } => {
+                step!("worker::segment");
                 let file = descriptor.ok_or_else(|| violation("a segment came without its descriptor"))?;
                 let len = usize::try_from(len).map_err(|_| violation("a segment is larger than the address space"))?;
                 let segment = Arc::new(Segment::attach(id, role, len, file)?);
                 self.segments.insert(segment.clone());
                 if role == Role::Output {
+                    step!("worker::map");
                     self.send(&ToHost::Mapped { segment: id })?;
+                    step!("worker::mapped");
                     self.arena.adopt(segment);
                     // Somebody may have asked for it and wait.
                     self.state().inbox.push_back(ToWorker::TryAgain);
                 }
             }
             ToWorker::Schema { schema, bytes } => {
+                step!("worker::schema");
                 let decoded = exchange::decode_schema(&bytes)?;
                 self.state().schemas_received.insert(schema, decoded);
             }
             ToWorker::Release { results } => {
+                step!("worker::freed");
                 let mut state = self.state();
                 let ended: Vec<Keep> = results.iter().filter_map(|result| state.results.remove(result)).collect();
                 drop(state);
@@ -176,7 +182,11 @@ impl WorkerLink {
                 drop(ended);
             }
             ToWorker::Forget { segments } => segments.iter().for_each(|&id| _ = self.segments.remove(id)),
-            ToWorker::Trim => _ = self.arena.discard_idle(),
+            ToWorker::Trim => {
+                _ = self.arena.discard_idle();
+                // Whoever serves has something to let go of too.
+                self.state().inbox.push_back(message);
+            }
             ToWorker::Spilled { lease, extent } => {
                 let bytes = self.resolve_segment(extent, ())?.private_copy();
                 self.release(lease);
@@ -225,11 +235,12 @@ impl WorkerLink {
     ///
     /// # Errors
     /// What the arena says, and `BAD_SCHEMA`.
-    pub fn send_result(&self, call: u64, batch: RecordBatch, busy: Duration) -> Result<()> {
+    pub fn send_result(&self, call: u64, batch: RecordBatch, suppressed: Suppressed, busy: Duration) -> Result<()> {
         // Before the arena is touched, whose pages a forked child does not have.
         self.not_forked()?;
         let ledger = Ledger::default();
         let export = exchange::export(&batch, self, &ledger, Direction::Result)?;
+        step!("worker::exported");
         let report = ledger.report();
         let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
         let schema = self.schema_number(&batch.schema())?;
@@ -237,13 +248,14 @@ impl WorkerLink {
         export.descriptor.encode(&mut bytes);
         let keep = Keep::of_export(&batch, self, export.blocks, &export.extents);
         let result = self.state().keep(keep);
-        let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, descriptor: bytes });
+        let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor: bytes });
         if sent.is_err() {
             let unsent = self.state().results.remove(&result);
             // Out of the lock: it may be the last to hold an input, whose release needs the books.
             drop(unsent);
         }
         sent?;
+        step!(only "worker::sent");
         if self.state().answering { Ok(()) } else { self.end_answer() }
     }
 
@@ -283,6 +295,7 @@ impl WorkerLink {
         }
         let mut state = self.state();
         state.releases.push(lease);
+        step!(only "worker::release");
         if state.answering || state.releases.len() > MAX_PACKET / 16 {
             return;
         }
@@ -339,6 +352,7 @@ impl Source for HostMemory {
         let answers = |message: &ToWorker| matches!(message, ToWorker::TryAgain | ToWorker::NoSegment { .. });
         // A segment that came unasked left an answer that would be taken for this wish's.
         link.state().inbox.retain(|message| !answers(message));
+        step!("worker::wish");
         link.send(&ToHost::NeedSegment { len: len as u64 })?;
         // What the host gives is in the arena when the answer is here.
         match link.wait_for(answers)? {

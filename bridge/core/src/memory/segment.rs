@@ -48,15 +48,19 @@ impl Segment {
             Role::Input => "transom-input",
             Role::Output => "transom-output",
         };
+        step!("system::memfd_create", errno => shortage("cannot make a shared memory segment", len, errno));
         let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
             .map_err(|error| shortage("cannot make a shared memory segment", len, error))?;
+        step!("system::ftruncate", errno => shortage("cannot size a shared memory segment", len, errno));
         rustix::fs::ftruncate(&file, len as u64).map_err(|error| shortage("cannot size a shared memory segment", len, error))?;
         reserve_pages(&file, len)?;
-        rustix::fs::fcntl_add_seals(&file, SIZE_SEALS).map_err(|error| Error::system(Code::SealsMissing, "cannot seal a segment's size", error))?;
+        step!("system::seal", errno => unsealed("cannot seal a segment's size", errno));
+        rustix::fs::fcntl_add_seals(&file, SIZE_SEALS).map_err(|error| unsealed("cannot seal a segment's size", error))?;
         let file = File::from(file);
         let mut options = MmapOptions::new();
         options.len(len);
         let writable = role == Role::Input;
+        step!("system::mmap", errno => Error::system(Code::SharedMemoryFull, "cannot map a shared memory segment", errno));
         let map = if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) }
             .map_err(|error| Error::system(Code::SharedMemoryFull, "cannot map a shared memory segment", error))?;
         let segment = Self { id, role, file: file.into(), map, writable, _reservation: Some(reservation) };
@@ -89,6 +93,7 @@ impl Segment {
         let mut options = MmapOptions::new();
         options.len(len);
         let writable = role == Role::Output;
+        step!("system::mmap", errno => Error::system(Code::SharedMemoryFull, "cannot map a shared memory segment", errno));
         let map = if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) }
             .map_err(|error| Error::system(Code::SharedMemoryFull, "cannot map a shared memory segment", error))?;
         let segment = Self { id, role, file: file.into(), map, writable, _reservation: None };
@@ -105,13 +110,18 @@ impl Segment {
     /// # Errors
     /// `SEALS_MISSING` where the kernel refuses.
     pub fn close_to_writers(&self) -> Result<()> {
-        rustix::fs::fcntl_add_seals(&self.file, CLOSING_SEALS)
-            .map_err(|error| Error::system(Code::SealsMissing, "cannot seal a segment against writers", error))
+        step!("system::close_to_writers", errno => unsealed("cannot seal a segment against writers", errno));
+        rustix::fs::fcntl_add_seals(&self.file, CLOSING_SEALS).map_err(|error| unsealed("cannot seal a segment against writers", error))
     }
 
     /// The number by which host and workers name the segment.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The number of its file in the kernel, by which other processes' mappings of it can be told; `None` where the kernel does not say.
+    pub fn inode(&self) -> Option<u64> {
+        rustix::fs::fstat(&self.file).ok().map(|status| status.st_ino)
     }
 
     /// Who may write it.
@@ -156,6 +166,7 @@ impl Segment {
 }
 
 fn reserve_pages(file: &OwnedFd, len: usize) -> Result<()> {
+    step!("system::fallocate", errno => shortage("cannot reserve shared memory", len, errno));
     loop {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len as u64) {
             Ok(()) => return Ok(()),
@@ -163,6 +174,11 @@ fn reserve_pages(file: &OwnedFd, len: usize) -> Result<()> {
             Err(error) => return Err(shortage("cannot reserve shared memory", len, error)),
         }
     }
+}
+
+fn unsealed(doing: &str, error: rustix::io::Errno) -> Error {
+    Error::system(Code::SealsMissing, doing, error)
+        .with_hint("run `transom doctor`; Linux 5.1 or later is needed, and a container that lets `fcntl` seal")
 }
 
 fn shortage(doing: &str, len: usize, error: rustix::io::Errno) -> Error {

@@ -144,7 +144,7 @@ mod tests {
     use arrow_schema::DataType;
 
     use super::*;
-    use crate::function::Parameter;
+    use crate::function::{OnError, Parameter};
 
     fn signature(names: &[&str], variadic: bool) -> Signature {
         let parameter = |name: &&str| Parameter { name: (*name).to_owned(), data_type: None, optional: name.starts_with('o') };
@@ -156,6 +156,8 @@ mod tests {
             returns: None,
             deadline: None,
             retries: 0,
+            on_error: OnError::Raise,
+            deterministic: true,
         }
     }
 

@@ -12,16 +12,17 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::capsules::{self, Capsules};
 use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
 use super::registry::Registry;
-use super::{Inner, Pool};
+use super::{DeadLetters, Inner, Pool};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
 use crate::memory::{Arena, available_memory};
-use crate::worker::{Spawner, Supervisor};
+use crate::worker::{START_LIMIT, Spawner, Supervisor};
 
 /// The most batches that may be under way.
 const MOST_BATCHES: usize = 1 << 20;
@@ -48,6 +49,8 @@ pub(super) struct Options {
     pub(super) mode: Mode,
     pub(super) window: usize,
     pub(super) deadline: Option<Duration>,
+    pub(super) start_limit: Duration,
+    pub(super) capsules: capsules::Settings,
 }
 
 impl Default for PoolBuilder {
@@ -68,6 +71,8 @@ impl Default for PoolBuilder {
                 mode: Mode::Guarded,
                 window: 2,
                 deadline: None,
+                start_limit: START_LIMIT,
+                capsules: capsules::Settings::default(),
             },
         }
     }
@@ -155,6 +160,44 @@ impl PoolBuilder {
         self
     }
 
+    /// How long a worker may take to become ready before it is ended with `START_TIMEOUT`; 60 s by default.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// let pool = transom::Pool::builder().python(".venv/bin/python").start_limit(Duration::from_secs(300)).build()?;
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn start_limit(mut self, limit: Duration) -> Self {
+        self.options.start_limit = limit;
+        self
+    }
+
+    /// Saves a failure capsule in this folder for each batch that fails: its arguments, the function, and what is needed to see the failure again with
+    /// [`crate::replay()`]. By default the folder that `TRANSOM_CAPSULES` names, and none where it is not set, since capsules hold the data itself.
+    /// `docs/capsules.md` says what is in them.
+    pub fn capsules(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.options.capsules.place = capsules::Place::Folder(folder.into());
+        self
+    }
+
+    /// The most bytes of arguments in one capsule; 64 MiB by default. Of a larger batch the rows around the failing one are saved.
+    pub fn capsule_bytes(mut self, bytes: u64) -> Self {
+        self.options.capsules.bytes = bytes;
+        self
+    }
+
+    /// The most capsules that the pool saves; 16 by default.
+    pub fn capsule_count(mut self, capsules: usize) -> Self {
+        self.options.capsules.count = capsules;
+        self
+    }
+
+    /// No capsules, whatever the environment says.
+    pub(crate) fn without_capsules(mut self) -> Self {
+        self.options.capsules.place = capsules::Place::Nowhere;
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn options(&self) -> &Options {
         &self.options
@@ -180,7 +223,9 @@ impl PoolBuilder {
             memory,
             ledger: Arc::default(),
             registry: Registry::default(),
+            letters: DeadLetters::default(),
             places: Places::new(options.window),
+            capsules: Capsules::new(&options.capsules)?,
             events: broadcast::Sender::new(1024),
             closing,
             crews,

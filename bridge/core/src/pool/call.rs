@@ -15,11 +15,11 @@ use super::arguments::{self, Selection};
 use super::map::MapOptions;
 use super::places::{Answer, all_busy};
 use super::registry::Known;
-use super::{Inner, closed};
+use super::{Inner, closed, quarantine};
 use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Kind, Language, Signature};
-use crate::link::{Keep, Outgoing, RawResult, within};
+use crate::link::{Keep, Outgoing, RawResult, Suppressed, within};
 use crate::memory::{Block, Extent, Segment, Space};
 
 /// How long a call waits for shared memory that workers hold.
@@ -34,22 +34,41 @@ pub(super) struct Position {
     pub(super) rows: Range<u64>,
 }
 
+impl Position {
+    /// The only batch of a call.
+    fn alone(rows: usize) -> Self {
+        Self { batch: 0, rows: 0..rows as u64 }
+    }
+
+    /// Says in an error where it was, unless it says so already: what was found out closer to the cause is narrower.
+    pub(super) fn place(&self, error: Error, function: &str) -> Error {
+        error.with_function(function).with_batch(self.batch).with_rows(self.rows.clone())
+    }
+}
+
 pub(super) async fn with_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
+    let position = Position::alone(batch.num_rows());
+    one_batch(inner, function, batch, &position).await.map_err(|error| position.place(error, function.name()))
+}
+
+async fn one_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch, position: &Position) -> Result<RecordBatch> {
     let known = inner.known(function).await?;
     let signature = known.signature();
     if signature.kind == Kind::Batches {
         return whole_stream(inner, function, &signature, batch).await;
     }
     let arguments = Selection::new(&signature, &batch.schema(), None)?.of(&batch)?;
-    let position = Position { batch: 0, rows: 0..batch.num_rows() as u64 };
-    inner.call(&known, arguments, position).await
+    inner.call_apart(&known, arguments, position.clone()).await
 }
 
 pub(super) async fn with_arrays(inner: &Arc<Inner>, function: &Function, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
-    let known = inner.known(function).await?;
-    let arguments = arguments::positional(&known.signature(), arrays)?;
-    let position = Position { batch: 0, rows: 0..arguments.num_rows() as u64 };
-    inner.call(&known, arguments, position).await
+    let position = Position::alone(arrays.first().map_or(0, |array| array.len()));
+    let call = async {
+        let known = inner.known(function).await?;
+        let arguments = arguments::positional(&known.signature(), arrays)?;
+        inner.call_apart(&known, arguments, position.clone()).await
+    };
+    call.await.map_err(|error| position.place(error, function.name()))
 }
 
 async fn whole_stream(inner: &Arc<Inner>, function: &Function, signature: &Signature, batch: RecordBatch) -> Result<RecordBatch> {
@@ -112,14 +131,14 @@ impl Inner {
     }
 
     /// Describes a batch for workers; what is not in shared memory is copied there.
-    pub(super) fn outgoing(&self, batch: &RecordBatch) -> Result<Outgoing> {
+    pub(super) fn outgoing(&self, batch: &RecordBatch, number: u64) -> Result<Outgoing> {
         let export = exchange::export(batch, self, &self.ledger, Direction::Input)?;
         let mut descriptor = Vec::new();
         export.descriptor.encode(&mut descriptor);
         let segments = self.segments_of(&export)?;
         let extents = export.extents.clone().into();
         let keep = Arc::new(Keep::of_export(batch, self, export.blocks, &export.extents));
-        Ok(Outgoing { schema: batch.schema(), descriptor, extents, segments, keep })
+        Ok(Outgoing { batch: number, schema: batch.schema(), descriptor: descriptor.into(), extents, segments, keep })
     }
 
     /// The segments that an export names, each once. They are there: the batch that is exported holds what it lies in.
@@ -142,12 +161,18 @@ impl Inner {
         exchange::import(&export.descriptor, &batch.schema(), &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
     }
 
-    /// Sends one batch of arguments to a function and waits for the checked result.
-    pub(super) async fn call(&self, known: &Arc<Known>, arguments: RecordBatch, position: Position) -> Result<RecordBatch> {
+    /// Sends some rows to a function and waits for the checked result, without the rows that are to be taken out of it.
+    pub(super) async fn attempt(
+        &self,
+        known: &Arc<Known>,
+        arguments: RecordBatch,
+        position: &Position,
+        mode: Mode,
+    ) -> Result<(RecordBatch, Suppressed)> {
         let rows = arguments.num_rows();
         let signature = known.signature();
-        let placed = |error: Error| error.with_function(&signature.name).with_batch(position.batch).with_rows(position.rows.clone());
-        let raw = self.answer(known, arguments).await.map_err(|failed| match failed {
+        let placed = |error: Error| position.place(error, &signature.name);
+        let mut raw = self.answer(known, arguments, position.batch).await.map_err(|failed| match failed {
             Failed::Here(error) => placed(error),
             Failed::There(remote) => {
                 // A worker may say any number.
@@ -156,18 +181,28 @@ impl Inner {
                 row.map_or(error.clone(), |row| error.narrowed_to_rows(row..row + 1))
             }
         })?;
-        self.import(&signature, raw, Some(rows)).map_err(placed)
+        let suppressed = std::mem::take(&mut raw.suppressed);
+        let taken = || {
+            // Of a function whose failing rows are not to be suppressed, none can have been.
+            suppressed.check(if known.suppresses() { rows } else { 0 })?;
+            step!("host::import");
+            let batch = raw.import(mode)?;
+            if batch.num_rows() != rows {
+                return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));
+            }
+            declared(&signature, quarantine::without(batch, &suppressed, known.on_error())?)
+        };
+        Ok((taken().map_err(placed)?, suppressed))
     }
 
-    async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch) -> Result<RawResult, Failed> {
+    async fn answer(&self, known: &Arc<Known>, arguments: RecordBatch, number: u64) -> Result<RawResult, Failed> {
         self.usable()?;
         let deadline = known.deadline(self.options.deadline);
         let mut retries = known.retries();
-        let mut outgoing = None;
-        let mut shortage = Shortage::default();
+        let mut posting = Posting { arguments, number, outgoing: None, shortage: Shortage::default() };
         loop {
             let call = self.call_number();
-            let send = || self.send(known, call, &arguments, &mut outgoing, &mut shortage, deadline);
+            let send = || self.send(known, call, &mut posting, deadline);
             let (worker, answer) = self.when_possible(known.language(), send).await?;
             let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
             let answer = answer.await;
@@ -192,36 +227,32 @@ impl Inner {
         &self,
         known: &Known,
         call: u64,
-        arguments: &RecordBatch,
-        outgoing: &mut Option<Outgoing>,
-        shortage: &mut Shortage,
+        posting: &mut Posting,
         deadline: Option<Duration>,
     ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
         let Some(room) = self.places.take_room(known.language())? else { return Ok(None) };
-        let batch = match outgoing {
+        step!("host::room");
+        let batch = match &mut posting.outgoing {
             Some(batch) => batch,
-            None => match self.outgoing(arguments) {
-                Ok(batch) => outgoing.insert(batch),
-                Err(error) => return shortage.judge(self, error).map(|()| None),
+            None => match self.outgoing(&posting.arguments, posting.number) {
+                Ok(batch) => posting.outgoing.insert(batch),
+                Err(error) => return posting.shortage.judge(self, error).map(|()| None),
             },
         };
+        step!("host::exported");
         self.places.try_call(room, known, call, batch, deadline)
     }
+}
 
-    /// Checks a result against what the function said that it gives.
-    pub(super) fn import(&self, signature: &Signature, raw: RawResult, rows: Option<usize>) -> Result<RecordBatch> {
-        let batch = raw.import(self.options.mode)?;
-        if let Some(rows) = rows.filter(|&rows| rows != batch.num_rows()) {
-            return Err(Error::new(Code::WrongLength, format!("the function returned {} rows for {rows}", batch.num_rows())));
-        }
-        match (&signature.returns, signature.kind) {
-            (Some(declared), _) => conform(declared, batch),
-            (None, Kind::Batches) => Ok(batch),
-            (None, _) => match batch.columns() {
-                [column] => conform(&signature.result_schema(column.data_type()), batch),
-                columns => Err(Error::new(Code::WrongType, format!("the result has {} columns and must have one", columns.len()))),
-            },
-        }
+/// Checks a result against what the function said that it gives.
+pub(super) fn declared(signature: &Signature, batch: RecordBatch) -> Result<RecordBatch> {
+    match (&signature.returns, signature.kind) {
+        (Some(declared), _) => conform(declared, batch),
+        (None, Kind::Batches) => Ok(batch),
+        (None, _) => match batch.columns() {
+            [column] => conform(&signature.result_schema(column.data_type()), batch),
+            columns => Err(Error::new(Code::WrongType, format!("the result has {} columns and must have one", columns.len()))),
+        },
     }
 }
 
@@ -254,6 +285,14 @@ pub(super) fn conform(declared: &SchemaRef, batch: RecordBatch) -> Result<Record
     arguments::assemble(declared.clone(), batch.columns().to_vec(), rows)
 }
 
+/// A batch of arguments that is to be sent, perhaps more than once.
+struct Posting {
+    arguments: RecordBatch,
+    number: u64,
+    outgoing: Option<Outgoing>,
+    shortage: Shortage,
+}
+
 /// Since when somebody waits for shared memory.
 #[derive(Default)]
 pub(super) struct Shortage {
@@ -269,7 +308,7 @@ impl Shortage {
         match self.since {
             // Once for each wait: workers that trim must ask for new segments soon.
             None => inner.memory.trim(),
-            Some(since) if since.elapsed() > MEMORY_WAIT => return Err(error.with_hint(inner.memory.holders())),
+            Some(since) if since.elapsed() > inner.patience(MEMORY_WAIT) => return Err(inner.explained(error)),
             Some(_) => {}
         }
         self.since.get_or_insert_with(Instant::now);

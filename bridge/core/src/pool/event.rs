@@ -51,6 +51,13 @@ pub enum Event {
         /// Why.
         reason: Error,
     },
+    /// A function failed for some rows of a batch, which went on without them: they are null, or dead letters.
+    RowsSuppressed {
+        /// How many.
+        rows: u64,
+        /// Why the first of them: it says the function, the batch and the row.
+        reason: Error,
+    },
 }
 
 /// Sums over a pool's life.
@@ -58,10 +65,23 @@ pub enum Event {
 pub struct Stats {
     /// One for each place; those of a language are there from the first use of one of its functions, or from the start.
     pub workers: Vec<WorkerStats>,
+    /// One for each function that was loaded.
+    pub functions: Vec<FunctionStats>,
     /// Bytes of all shared memory segments now.
     pub memory_used: u64,
     /// Bytes that they may reach.
     pub memory_limit: u64,
+}
+
+/// What became of the rows for which a function failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionStats {
+    /// The function's name.
+    pub function: String,
+    /// Rows for which it failed and whose batches went on without them: they are null, or dead letters.
+    pub suppressed: u64,
+    /// Calls that were made to find such rows, besides one for each batch.
+    pub attempts: u64,
 }
 
 /// What one worker, and those before it in its place, have done.

@@ -38,7 +38,7 @@ pub(super) fn launch(options: &Options, language: Language) -> Result<Launch> {
         Language::Native => Launch::native(native_worker(options)?),
         Language::Java => Launch::java(java(options)?, &options.java_options, &java_class_path(options)?, options.workers),
     };
-    Ok(Launch { environment: options.environment.clone(), directory: options.directory.clone(), ..launch })
+    Ok(Launch { environment: options.environment.clone(), directory: options.directory.clone(), start_limit: options.start_limit, ..launch })
 }
 
 /// Whether a program is there; a name without a slash is looked for on the path when a worker starts.
@@ -64,7 +64,7 @@ fn java(options: &Options) -> Result<PathBuf> {
     Ok(program)
 }
 
-fn java_class_path(options: &Options) -> Result<OsString> {
+pub(super) fn java_class_path(options: &Options) -> Result<OsString> {
     let entries = match variable("TRANSOM_JAVA_CLASS_PATH") {
         Some(path) if options.java_class_path.is_empty() => env::split_paths(&path).collect(),
         _ => options.java_class_path.clone(),

@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt};
 
 use super::arguments::{Selection, assemble};
 use super::call::{Position, conform};
+use super::quarantine::{Answered, DeadLetters};
 use super::registry::Known;
 use super::{Inner, stream};
 use crate::failure::{Code, Error, Result};
@@ -49,13 +50,14 @@ pub(super) async fn start(
             return Err(Error::new(Code::BadOption, message).with_function(&signature.name));
         }
         let schema = Arc::new(signature.returns.clone().map_or_else(OnceLock::new, OnceLock::from));
-        let stream = stream::open(inner.clone(), known, source, options.columns, schema.clone());
-        return Ok(Batches { schema, results: stream });
+        let stream = stream::open(inner.clone(), known, source, options.columns, schema.clone(), (0, 0));
+        return Ok(Batches { schema, results: stream, letters: Arc::default() });
     }
     // With `append` the schema is only known with the first batch of the source.
     let declared = signature.returns.clone().filter(|_| !options.append);
     let schema = Arc::new(declared.map_or_else(OnceLock::new, OnceLock::from));
     let limit = inner.options.workers * inner.options.window;
+    let letters = Arc::<DeadLetters>::default();
     let mapping = Mapping {
         task: Arc::new(Task { inner: inner.clone(), known, append: options.append, schema: schema.clone() }),
         source: source.fuse(),
@@ -63,6 +65,7 @@ pub(super) async fn start(
         selection: None,
         ordered: options.ordered,
         limit,
+        letters: letters.clone(),
         running: FuturesUnordered::new(),
         ready: VecDeque::new(),
         started: 0,
@@ -70,19 +73,25 @@ pub(super) async fn start(
         rows: 0,
         ended: false,
     };
-    Ok(Batches { schema, results: Box::pin(mapping) })
+    Ok(Batches { schema, results: Box::pin(mapping), letters })
 }
 
 /// The results of [`super::Pool::map`]: a stream of batches.
 pub struct Batches {
     schema: Arc<OnceLock<SchemaRef>>,
     results: BoxStream<'static, Result<RecordBatch>>,
+    letters: Arc<DeadLetters>,
 }
 
 impl Batches {
     /// The schema of the results, where it is known already: from the function's declaration, or from the first result.
     pub fn schema(&self) -> Option<SchemaRef> {
         self.schema.get().cloned()
+    }
+
+    /// The rows that were taken out of the results so far taken from this stream. They can be had after its end too.
+    pub fn dead_letters(&self) -> &Arc<DeadLetters> {
+        &self.letters
     }
 }
 
@@ -108,6 +117,11 @@ impl BlockingBatches {
     pub fn schema(&self) -> Option<SchemaRef> {
         self.results.schema()
     }
+
+    /// As [`Batches::dead_letters`].
+    pub fn dead_letters(&self) -> &Arc<DeadLetters> {
+        self.results.dead_letters()
+    }
 }
 
 impl Iterator for BlockingBatches {
@@ -127,11 +141,14 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self: Arc<Self>, input: RecordBatch, arguments: RecordBatch, position: Position) -> Result<RecordBatch> {
-        let result = self.inner.call(&self.known, arguments, position.clone()).await?;
-        let result = if self.append { append(&input, &result)? } else { result };
-        let schema = self.schema.get_or_init(|| result.schema());
-        conform(schema, result).map_err(|error| error.with_function(&self.known.signature().name).with_batch(position.batch).with_rows(position.rows))
+    async fn run(self: Arc<Self>, input: RecordBatch, arguments: RecordBatch, position: Position) -> Result<Answered> {
+        let mut answered = self.inner.call(&self.known, arguments, &position).await?;
+        if self.append {
+            answered.result = append(&answered.of_input(input)?, &answered.result)?;
+        }
+        let schema = self.schema.get_or_init(|| answered.result.schema());
+        answered.result = conform(schema, answered.result).map_err(|error| position.place(error, &self.known.signature().name))?;
+        Ok(answered)
     }
 }
 
@@ -142,7 +159,7 @@ fn append(input: &RecordBatch, result: &RecordBatch) -> Result<RecordBatch> {
     assemble(schema, columns, input.num_rows())
 }
 
-type Running = Pin<Box<dyn Future<Output = (u64, Result<RecordBatch>)> + Send>>;
+type Running = Pin<Box<dyn Future<Output = (u64, Result<Answered>)> + Send>>;
 
 /// Scalar and row functions: each batch is a call of its own, several under way at a time.
 struct Mapping {
@@ -152,9 +169,10 @@ struct Mapping {
     selection: Option<Selection>,
     ordered: bool,
     limit: usize,
+    letters: Arc<DeadLetters>,
     running: FuturesUnordered<Running>,
     /// Results that came before their turn, by number.
-    ready: VecDeque<(u64, Result<RecordBatch>)>,
+    ready: VecDeque<(u64, Result<Answered>)>,
     started: u64,
     given: u64,
     rows: u64,
@@ -163,17 +181,9 @@ struct Mapping {
 
 impl Mapping {
     fn begin(&mut self, batch: RecordBatch) -> Result<()> {
-        if !self.selection.as_ref().is_some_and(|selection| selection.fits(batch.schema_ref())) {
-            if self.selection.is_some() {
-                let message = format!("batch {} of the source has another schema than those before it", self.started);
-                return Err(Error::new(Code::SchemaMismatch, message));
-            }
-            let selection = Selection::new(&self.task.known.signature(), batch.schema_ref(), self.names.as_deref())?;
-            self.selection = Some(selection);
-        }
-        let arguments = self.selection.as_ref().expect("it was just made").of(&batch)?;
         let rows = batch.num_rows() as u64;
         let position = Position { batch: self.started, rows: self.rows..self.rows + rows };
+        let arguments = self.arguments(&batch).map_err(|error| position.place(error, &self.task.known.signature().name))?;
         let (task, number) = (self.task.clone(), self.started);
         self.running.push(Box::pin(async move { (number, task.run(batch, arguments, position).await) }));
         self.started += 1;
@@ -181,12 +191,26 @@ impl Mapping {
         Ok(())
     }
 
-    /// A result whose turn it is.
+    /// What the function is given of a batch of the source.
+    fn arguments(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        if !self.selection.as_ref().is_some_and(|selection| selection.fits(batch.schema_ref())) {
+            if self.selection.is_some() {
+                let message = format!("batch {} of the source has another schema than those before it", self.started);
+                return Err(Error::new(Code::SchemaMismatch, message));
+            }
+            let selection = Selection::new(&self.task.known.signature(), batch.schema_ref(), self.names.as_deref())?;
+            self.letters.expect(&self.task.known, selection.schema());
+            self.selection = Some(selection);
+        }
+        self.selection.as_ref().expect("it was just made").of(batch)
+    }
+
+    /// A result whose turn it is; what was taken out of it can be had from now on.
     fn next_ready(&mut self) -> Option<Result<RecordBatch>> {
         let position = if self.ordered { self.ready.iter().position(|(number, _)| *number == self.given)? } else { 0 };
         let (_, result) = self.ready.remove(position)?;
         self.given += 1;
-        Some(result)
+        Some(result.and_then(|answered| answered.deliver(&self.letters)))
     }
 }
 
@@ -203,7 +227,8 @@ impl Stream for Mapping {
                         if let Err(error) = batch.and_then(|batch| this.begin(batch)) {
                             // A source that failed is at its end; what is under way still comes, and the error in its turn.
                             this.ended = true;
-                            this.ready.push_back((this.started, Err(error.with_function(&this.task.known.signature().name))));
+                            let error = error.with_function(&this.task.known.signature().name).with_batch(this.started);
+                            this.ready.push_back((this.started, Err(error)));
                             this.started += 1;
                         }
                     }

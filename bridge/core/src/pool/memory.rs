@@ -65,17 +65,6 @@ impl Memory {
         links.iter().for_each(|link| link.trim());
     }
 
-    /// Who holds shared memory now, for the error that says there is no more.
-    pub(super) fn holders(&self) -> String {
-        let links: Vec<Arc<HostLink>> = self.links().iter().filter_map(Weak::upgrade).collect();
-        let (count, bytes) = links.iter().map(|link| link.leased()).fold((0, 0), |(count, bytes), (c, b)| (count + c, bytes + b));
-        let (segments, total) = self.segments.totals();
-        format!(
-            "workers hold {count} batches of {bytes} bytes; {segments} segments of {total} bytes hold these, results that this process still \
-             keeps, and free room"
-        )
-    }
-
     fn links(&self) -> std::sync::MutexGuard<'_, Vec<Weak<HostLink>>> {
         self.links.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -3,15 +3,19 @@
 //! A [`Pool`] owns one thread, on which its workers are started, watched and listened to; callers need no runtime of their own. What costs time,
 //! such as copying a batch into shared memory and checking a result, happens on the caller's thread or task.
 
+mod again;
 mod arguments;
 mod blocking;
 mod builder;
 mod call;
+mod capsules;
 mod event;
 mod launches;
+mod leases;
 mod map;
 mod memory;
 mod places;
+mod quarantine;
 mod registry;
 mod stream;
 mod supervised;
@@ -27,14 +31,18 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 pub use blocking::{wait, wait_with};
 pub use builder::PoolBuilder;
-pub use event::{Event, Stats, WorkerStats};
+pub(crate) use capsules::mode_name;
+pub use event::{Event, FunctionStats, Stats, WorkerStats};
 pub use map::{Batches, BlockingBatches, MapOptions};
+pub use quarantine::DeadLetters;
 
 use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
+use crate::link::Lease;
 use crate::memory::{Arena, Block};
 use builder::Options;
+use capsules::Capsules;
 use launches::Crew;
 use memory::Memory;
 use places::Places;
@@ -66,7 +74,9 @@ struct Inner {
     arena: Arena,
     ledger: Arc<Ledger>,
     registry: Registry,
+    letters: DeadLetters,
     places: Places,
+    capsules: Capsules,
     events: broadcast::Sender<Event>,
     closing: watch::Sender<bool>,
     /// Processes to be started, by the pool's own thread.
@@ -88,7 +98,6 @@ impl Pool {
     /// # Errors
     /// Codes 11xx where the function cannot be loaded; codes 10xx and 2xxx where no worker can be had.
     pub async fn describe(&self, function: &Function) -> Result<Arc<Signature>> {
-        self.inner.usable()?;
         Ok(self.inner.known(function).await?.signature())
     }
 
@@ -99,7 +108,6 @@ impl Pool {
     /// What is wrong with the arguments (6xxx), what the function raised (3xxx), what is wrong with its result (4xxx), or how its worker ended (2xxx).
     /// The call after it works.
     pub async fn call(&self, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
-        self.inner.usable()?;
         call::with_batch(&self.inner, function, batch).await
     }
 
@@ -108,7 +116,6 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call`].
     pub async fn call_arrays(&self, function: &Function, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
-        self.inner.usable()?;
         call::with_arrays(&self.inner, function, arrays).await
     }
 
@@ -123,7 +130,6 @@ impl Pool {
     where
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
-        self.inner.usable()?;
         map::start(&self.inner, function, source.boxed(), options).await
     }
 
@@ -193,7 +199,31 @@ impl Pool {
 
     /// What the workers have done and are doing.
     pub fn stats(&self) -> Stats {
-        Stats { workers: self.inner.places.stats(), memory_used: self.inner.memory.budget.used(), memory_limit: self.inner.memory.budget.limit() }
+        Stats {
+            workers: self.inner.places.stats(),
+            functions: self.inner.registry.stats(),
+            memory_used: self.inner.memory.budget.used(),
+            memory_limit: self.inner.memory.budget.limit(),
+        }
+    }
+
+    /// The rows that were taken out of the results of [`Pool::call`] and [`Pool::call_arrays`]; those of a stream are in [`Batches::dead_letters`].
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.inner.letters
+    }
+
+    /// Every batch that is in shared memory for somebody: arguments that workers were lent, and results that this process has. Those that a function
+    /// has answered and not let go of say so; they are what fills a pool whose functions keep their arguments.
+    ///
+    /// ```no_run
+    /// # let pool = transom::Pool::builder().build()?;
+    /// for lease in pool.leases().iter().filter(|lease| lease.answered) {
+    ///     println!("{} bytes of batch {} of `{}`, for {:?}", lease.bytes, lease.batch, lease.function, lease.age);
+    /// }
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn leases(&self) -> Vec<Lease> {
+        self.inner.leases().into_iter().map(|(_, lease)| lease).collect()
     }
 
     /// The copy ledger: how many bytes crossed in place, how many were copied, and why.

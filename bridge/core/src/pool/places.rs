@@ -159,6 +159,7 @@ impl Place {
     }
 
     fn define(&mut self, link: &HostLink, known: &Known, answer: Option<oneshot::Sender<Defined>>) -> Result<()> {
+        step!("host::define");
         link.define(known.number, &known.function)?;
         self.defined.insert(known.number);
         // Loading has a time limit, of which the supervisor must hear.
@@ -175,7 +176,8 @@ impl Place {
 
     fn call(&mut self, link: &HostLink, known: &Known, call: u64, batch: &Outgoing, deadline: Option<Duration>) -> Result<oneshot::Receiver<Answer>> {
         self.introduce(link, known)?;
-        link.call(call, known.number, batch)?;
+        step!("host::post");
+        link.call(call, known.number, known.suppresses(), batch)?;
         let (answer, receiver) = oneshot::channel();
         self.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None });
         if deadline.is_some() {
@@ -217,7 +219,10 @@ impl State {
 
     /// Whether there is, or will most likely be, any worker for functions of a language.
     fn check_hope(&self, language: Language) -> Result<()> {
-        let hopeless = |place: &Place| place.link.is_none() && (place.retired || place.failed_starts >= START_ATTEMPTS);
+        // A start that took all the time there is would take as long again.
+        let timed_out = |place: &Place| place.start_error.as_ref().is_some_and(|error| error.code() == Code::StartTimeout);
+        let failing = |place: &Place| place.retired || place.failed_starts >= START_ATTEMPTS || timed_out(place);
+        let hopeless = |place: &Place| place.link.is_none() && failing(place);
         if !self.of(language).all(hopeless) {
             return Ok(());
         }
@@ -348,6 +353,7 @@ impl Places {
         }
         let Some(link) = place.link.clone() else { return Ok(None) };
         place.introduce(&link, known)?;
+        step!("host::open");
         link.open(call, known.number, schema, credit)?;
         let (news, receiver) = mpsc::unbounded_channel();
         let work = Work::Stream { news, asked: 0, given: 0, credit };

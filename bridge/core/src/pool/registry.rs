@@ -1,20 +1,26 @@
 //! The functions that a pool knows, by number.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
 use super::Inner;
+use super::event::FunctionStats;
 use super::places::{Answer, Defined};
-use crate::failure::Result;
-use crate::function::{Function, Language, Signature};
+use crate::failure::{Code, Error, Result};
+use crate::function::{Function, Kind, Language, OnError, Signature};
 
 /// A function that was asked for, and its signature once a worker has loaded it.
 pub(super) struct Known {
     pub(super) number: u32,
     pub(super) function: Function,
     signature: OnceCell<Arc<Signature>>,
+    /// Rows for which it failed and whose batches went on without them.
+    pub(super) suppressed: AtomicU64,
+    /// Calls made to find such rows.
+    pub(super) attempts: AtomicU64,
 }
 
 impl Known {
@@ -39,6 +45,27 @@ impl Known {
     pub(super) fn retries(&self) -> u32 {
         self.function.retries().max(self.signature().retries)
     }
+
+    /// What becomes of rows for which it fails: the caller's word, then the definition's.
+    pub(super) fn on_error(&self) -> OnError {
+        self.function.on_error().unwrap_or(self.signature().on_error)
+    }
+
+    /// Whether a worker may go on behind a row for which it fails.
+    pub(super) fn suppresses(&self) -> bool {
+        self.on_error() != OnError::Raise && self.signature().kind == Kind::Row
+    }
+
+    /// Fails where the function cannot be run under the policies that it was given.
+    fn check(&self) -> Result<()> {
+        let Some(objection) = self.signature().objection(self.on_error(), self.retries()) else { return Ok(()) };
+        let overruled = self.function.on_error().is_some() || self.function.retries() > 0;
+        let code = if overruled { Code::BadOption } else { Code::FunctionSignature };
+        let name = self.function.name();
+        Err(Error::new(code, format!("`{name}` {objection}"))
+            .with_function(name)
+            .with_hint("docs/python.md, \"When rows fail\", says what each policy needs"))
+    }
 }
 
 #[derive(Default)]
@@ -52,18 +79,41 @@ impl Registry {
         if let Some(known) = functions.iter().find(|known| known.function.same(function)) {
             return known.clone();
         }
-        let known = Arc::new(Known { number: functions.len() as u32, function: function.clone(), signature: OnceCell::new() });
+        let known = Arc::new(Known {
+            number: functions.len() as u32,
+            function: function.clone(),
+            signature: OnceCell::new(),
+            suppressed: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+        });
         functions.push(known.clone());
         known
+    }
+
+    /// What became of the rows of each function that was loaded.
+    pub(super) fn stats(&self) -> Vec<FunctionStats> {
+        let functions = self.functions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let loaded = functions.iter().filter(|known| known.signature.initialized());
+        let stats = loaded.map(|known| FunctionStats {
+            function: known.function.name().to_owned(),
+            suppressed: known.suppressed.load(Ordering::Relaxed),
+            attempts: known.attempts.load(Ordering::Relaxed),
+        });
+        stats.collect()
     }
 }
 
 impl Inner {
     /// The function with its signature; loads it in a worker the first time. A failure is not remembered: the user may mend the file and call again.
     pub(super) async fn known(&self, function: &Function) -> Result<Arc<Known>> {
-        let known = self.registry.entry(function);
-        known.signature.get_or_try_init(|| self.describe(&known)).await?;
-        Ok(known)
+        let described = async {
+            self.usable()?;
+            let known = self.registry.entry(function);
+            known.signature.get_or_try_init(|| self.describe(&known)).await?;
+            known.check()?;
+            Ok(known)
+        };
+        described.await.map_err(|error: Error| error.with_function(function.name()))
     }
 
     async fn describe(&self, known: &Arc<Known>) -> Result<Arc<Signature>> {
@@ -73,8 +123,8 @@ impl Inner {
             let outcome = answer.await;
             match outcome {
                 Ok(Defined::Signature(signature)) => return Ok(Arc::new(signature)),
-                Ok(Defined::Failed(error)) => return Err(error.into_error().with_function(known.function.name())),
-                Ok(Defined::Lost(Answer::Died(error))) => return Err(error.with_function(known.function.name())),
+                Ok(Defined::Failed(error)) => return Err(error.into_error()),
+                Ok(Defined::Lost(Answer::Died(error))) => return Err(error),
                 Ok(Defined::Lost(_)) => {}
                 Err(_) => return Err(super::closed()),
             }

@@ -9,10 +9,11 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::arguments::Selection;
-use super::call::{Position, Shortage, conform};
+use super::call::{Position, Shortage, conform, declared};
 use super::places::{News, Opened};
 use super::registry::Known;
 use super::{Inner, closed};
+use crate::capsule::{Given, History};
 use crate::failure::{Code, Error, Result};
 use crate::link::{RawResult, RemoteError, ToWorker};
 
@@ -24,15 +25,18 @@ const RESULTS_AHEAD: u32 = 2;
 /// How often a stream that waits for shared memory looks whether it has waited long enough.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The results of a batches function over `source`; nothing happens before the first is asked for.
+/// The results of a batches function over `source`; nothing happens before the first is asked for. `gone` says how many batches and rows were given
+/// before.
 pub(super) fn open(
     inner: Arc<Inner>,
     known: Arc<Known>,
     source: BoxStream<'static, Result<RecordBatch>>,
     names: Option<Vec<String>>,
     schema: Arc<OnceLock<SchemaRef>>,
+    gone: (u64, u64),
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let flow = Flow {
+        history: inner.history(gone),
         inner,
         known,
         source,
@@ -43,12 +47,12 @@ pub(super) fn open(
         pending: None,
         shortage: Shortage::default(),
         room: INPUTS_AHEAD,
-        sent: 0,
-        rows: 0,
+        sent: gone.0,
+        rows: gone.1,
         done: false,
     };
     let results = stream::unfold(flow, |mut flow| async move {
-        let item = flow.next().await.transpose()?;
+        let item = flow.next().await.map_err(|error| flow.located(error)).transpose()?;
         flow.done |= item.is_err();
         Some((item, flow))
     });
@@ -71,6 +75,8 @@ struct Flow {
     room: u32,
     sent: u64,
     rows: u64,
+    /// What was sent, as far as a capsule may need it.
+    history: Option<History>,
     done: bool,
 }
 
@@ -124,7 +130,6 @@ impl Flow {
                 Step::Memory => {}
                 Step::Source(Some(Ok(batch))) => self.pending = Some(self.arguments(batch)?),
                 Step::Source(Some(Err(error))) => {
-                    let error = self.located(error);
                     self.end(Some(RemoteError::from(error.clone())))?;
                     return Err(error);
                 }
@@ -154,11 +159,11 @@ impl Flow {
             }
             Some(News::Failed(error)) => {
                 session.over = true;
-                Err(self.located(error.into_error()))
+                Err(error.into_error())
             }
             Some(News::Died(error)) => {
                 session.over = true;
-                Err(self.located(error))
+                Err(error)
             }
             None => Err(closed()),
         }
@@ -166,7 +171,9 @@ impl Flow {
 
     /// Opens the stream in a worker. The first batch is taken before that, since the function is told the schema first.
     async fn begin(&mut self) -> Result<()> {
-        let first = self.source.next().await.transpose().map_err(|error| self.located(error))?;
+        let first = self.source.next().await.transpose()?;
+        // So that an error before it is sent says which batch it was.
+        self.pending.clone_from(&first);
         let schema = match &first {
             Some(batch) => {
                 let selection = Selection::new(&self.known.signature(), batch.schema_ref(), self.names.as_deref())?;
@@ -194,7 +201,8 @@ impl Flow {
         let selection = self.selection.as_ref().ok_or_else(closed)?;
         if !selection.fits(batch.schema_ref()) {
             let message = format!("batch {} of the source has another schema than those before it", self.sent);
-            return Err(self.located(Error::new(Code::SchemaMismatch, message)));
+            let rows = self.rows..self.rows + batch.num_rows() as u64;
+            return Err(Error::new(Code::SchemaMismatch, message).with_batch(self.sent).with_rows(rows));
         }
         selection.of(&batch)
     }
@@ -202,9 +210,9 @@ impl Flow {
     /// Sends the batch that waits, if there is shared memory for it now.
     fn send_pending(&mut self) -> Result<()> {
         let Some(batch) = &self.pending else { return Ok(()) };
-        let outgoing = match self.inner.outgoing(batch) {
+        let outgoing = match self.inner.outgoing(batch, self.sent) {
             Ok(outgoing) => outgoing,
-            Err(error) => return self.shortage.judge(&self.inner, error).map_err(|error| self.located(error)),
+            Err(error) => return self.shortage.judge(&self.inner, error),
         };
         let rows = batch.num_rows() as u64;
         let session = self.session.as_ref().ok_or_else(closed)?;
@@ -212,6 +220,9 @@ impl Flow {
         self.inner.places.gave(session.opened.worker, session.call, true, 0);
         session.opened.link.input(session.call, &outgoing)?;
         self.shortage = Shortage::default();
+        if let (Some(history), Some(batch)) = (&mut self.history, self.pending.take()) {
+            history.push(&batch);
+        }
         self.pending = None;
         self.room -= 1;
         self.sent += 1;
@@ -227,9 +238,9 @@ impl Flow {
     }
 
     fn take(&mut self, raw: RawResult) -> Result<RecordBatch> {
-        let batch = self.inner.import(&self.known.signature(), raw, None).map_err(|error| self.located(error))?;
+        let batch = raw.import(self.inner.options.mode).and_then(|batch| declared(&self.known.signature(), batch))?;
         let schema = self.schema.get_or_init(|| batch.schema());
-        let batch = conform(schema, batch).map_err(|error| self.located(error))?;
+        let batch = conform(schema, batch)?;
         let session = self.session.as_ref().ok_or_else(closed)?;
         // Noted first: the worker may use the room at once.
         self.inner.places.gave(session.opened.worker, session.call, false, 1);
@@ -237,10 +248,15 @@ impl Flow {
         Ok(batch)
     }
 
-    /// Where the stream stood. A batches function takes batches ahead of its results, so the batch is the last that it was given.
+    /// Where the stream stood. A batches function takes batches ahead of its results, so the batch is the last that it was given, or was about to be.
     fn located(&self, error: Error) -> Error {
-        let position = Position { batch: self.sent.saturating_sub(1), rows: 0..self.rows };
-        error.with_function(&self.known.signature().name).with_batch(position.batch).with_rows(position.rows)
+        let (batches, rows) = self.pending.as_ref().map_or((0, 0), |batch| (1, batch.num_rows() as u64));
+        let position = Position { batch: (self.sent + batches).saturating_sub(1), rows: 0..self.rows + rows };
+        let error = position.place(error, &self.known.signature().name);
+        match &self.history {
+            Some(history) => self.inner.encapsulated(error, &self.known, Given::Stream(history)),
+            None => error,
+        }
     }
 }
 

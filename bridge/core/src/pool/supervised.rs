@@ -17,6 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Owner for Inner {
     fn started(&self, worker: usize, pid: u32) {
+        step!(only "host::started");
         let mut state = self.places.state();
         let place = &mut state.places[worker];
         place.pid = Some(pid);
@@ -33,6 +34,7 @@ impl Owner for Inner {
     }
 
     fn ready(&self, worker: usize, link: Arc<HostLink>) {
+        step!(only "host::ready");
         let mut state = self.places.state();
         state.places[worker].link = Some(link);
         state.places[worker].failed_starts = 0;
@@ -43,6 +45,7 @@ impl Owner for Inner {
     }
 
     fn answered(&self, worker: usize, incoming: Incoming) -> Result<()> {
+        step!("host::answered");
         match incoming {
             Incoming::Defined(function, outcome) => self.defined(worker, function, outcome),
             Incoming::Result(call, result) => self.result(worker, call, result),
@@ -62,6 +65,7 @@ impl Owner for Inner {
     }
 
     fn ended(&self, worker: usize, end: End) -> Option<Duration> {
+        step!(only "host::ended");
         let End { reason, was_ready, bystander } = end;
         let closing = self.is_closing();
         let mut state = self.places.state();
@@ -135,10 +139,7 @@ impl Owner for Inner {
             Code::MemoryLimit if self.arena.discard_idle() > 0 => self.memory.make(Role::Output, len, have),
             _ => Err(error),
         });
-        made.map_err(|error| match error.code() {
-            Code::MemoryLimit => error.with_hint(self.memory.holders()),
-            _ => error,
-        })
+        made.map_err(|error| self.explained(error))
     }
 
     fn forget(&self, segments: &[u32]) {

@@ -20,8 +20,6 @@ use crate::function::Language;
 use crate::link::{Hello, HostLink, Incoming, PROTOCOL, Ready, RemoteError, ToWorker};
 use crate::memory::{Segment, out_of_memory_kills};
 
-/// How long a worker may take to become ready: a cold interpreter with a cold disk, and then some.
-const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a worker may take to write its stack before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a worker may take to end by itself when the pool closes.
@@ -151,6 +149,8 @@ impl<'a, O: Owner> Life<'a, O> {
                     if let Some(end) = self.died() {
                         return end;
                     }
+                    // A debugger hears of the end first; until it lets go, the others of this thread need their turn.
+                    tokio::time::sleep(QUIET).await;
                 }
                 Turn::Woken => self.woken(),
                 Turn::Printed(text) => self.place.owner.printed(self.worker, text),
@@ -170,7 +170,9 @@ impl<'a, O: Owner> Life<'a, O> {
         let timer = self.next_time();
         let mut closed = self.place.closing.clone();
         let wants_room = self.link().wants_room();
-        let (more, deaf) = (self.more, self.deaf);
+        // Behind a breach nothing is believed any more.
+        let deaf = self.deaf || self.breach.is_some();
+        let more = self.more && !deaf;
         let link = &self.link;
         tokio::select! {
             () = tokio::task::yield_now(), if more => Turn::Messages,
@@ -197,7 +199,7 @@ impl<'a, O: Owner> Life<'a, O> {
     fn next_time(&self) -> Option<Instant> {
         let due = match (self.killed_at, self.ready) {
             (Some(at), _) => Some(at),
-            (None, false) => Some(self.shared.born + START_LIMIT),
+            (None, false) => self.shared.born.checked_add(self.place.launch.start_limit),
             (None, true) => self.place.owner.due(self.worker),
         };
         due.into_iter().chain(self.quiet_at).min()
@@ -223,8 +225,10 @@ impl<'a, O: Owner> Life<'a, O> {
             }
             Some(_) => {}
             None if !self.ready => {
-                if self.shared.born + START_LIMIT <= now {
-                    self.end_for(Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", START_LIMIT.as_secs())));
+                let limit = self.place.launch.start_limit;
+                if self.shared.born.elapsed() >= limit {
+                    let error = Error::new(Code::StartTimeout, format!("the worker was not ready after {} s", limit.as_secs_f64()));
+                    self.end_for(error.with_hint("start its program by hand, `PYTHON -c \"import pyarrow, transom\"`, and see what it waits for"));
                 }
             }
             None => {
@@ -255,8 +259,9 @@ impl<'a, O: Owner> Life<'a, O> {
     }
 
     fn end_for(&mut self, error: Error) {
-        // The first cause is the cause.
+        // The first cause is the cause, and nothing that was sent after it counts.
         self.breach.get_or_insert(error);
+        (self.deaf, self.more) = (true, false);
         self.kill();
     }
 
@@ -333,6 +338,7 @@ impl<'a, O: Owner> Life<'a, O> {
         if self.ready {
             return Err(Error::new(Code::ProtocolViolation, "a worker was ready twice"));
         }
+        step!("host::welcome");
         self.ready = true;
         self.make_segment(FIRST_SEGMENT);
         self.place.owner.ready(self.worker, self.link().clone());
@@ -360,10 +366,12 @@ impl<'a, O: Owner> Life<'a, O> {
 
     /// The process is gone, or nearly: takes in its last messages, and says why it went.
     fn died(&mut self) -> Option<End> {
+        step!(only "host::died");
         // Before it is reaped, while the group's number cannot mean another group; and so that nothing of it goes on sending.
         self.shared.process.kill_group();
-        // What was sent before the end counts.
-        for _ in 0..LAST_MESSAGES {
+        // What was sent before the end counts, unless it is what this side ended the worker for.
+        let counts = if self.breach.is_none() { LAST_MESSAGES } else { 0 };
+        for _ in 0..counts {
             match self.link().receive().and_then(|incoming| incoming.map(|incoming| self.take_in(incoming)).transpose()) {
                 Ok(Some(())) => {}
                 Ok(None) => break,

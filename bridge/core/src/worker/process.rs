@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
@@ -36,7 +37,12 @@ pub struct Launch {
     pub links: usize,
     /// The signal at which the worker writes its stacks and ends, where it can do that.
     pub stack_signal: Option<Signal>,
+    /// How long it may take to become ready.
+    pub start_limit: Duration,
 }
+
+/// A cold interpreter with a cold disk, and then some.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 
 impl Launch {
     /// A Python worker under the given interpreter.
@@ -63,7 +69,16 @@ impl Launch {
     }
 
     fn bare(language: Language, program: PathBuf) -> Self {
-        Self { language, program, arguments: Vec::new(), environment: BTreeMap::new(), directory: None, links: 1, stack_signal: None }
+        Self {
+            language,
+            program,
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            directory: None,
+            links: 1,
+            stack_signal: None,
+            start_limit: START_LIMIT,
+        }
     }
 }
 
@@ -98,6 +113,7 @@ impl Process {
         let pairs: Vec<(Socket, Socket)> = (0..launch.links).map(|_| Socket::pair()).collect::<Result<_>>()?;
         let (sockets, workers): (Vec<Socket>, Vec<Socket>) = pairs.into_iter().unzip();
         let workers: Vec<OwnedFd> = workers.into_iter().map(OwnedFd::from).collect();
+        step!("system::pipe", errno => Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", errno));
         let (faults, faults_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error))?;
         let mut command = Command::new(&launch.program);
@@ -118,6 +134,7 @@ impl Process {
         let parent = rustix::process::getpid();
         // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, setrlimit, close_range, fcntl): no allocation, no lock.
         unsafe { command.pre_exec(move || prepare_child(parent, &inherited)) };
+        step!("system::fork", errno => spawn_error(launch, &errno.into()));
         let mut child = command.spawn().map_err(|error| spawn_error(launch, &error))?;
         let pid = Pid::from_child(&child);
         // The child is not reaped until this process waits for it by the pidfd, so the number cannot mean another process yet.

@@ -1,19 +1,19 @@
 //! The worker's side: the loop that every language's worker runs. A language brings a [`Runtime`]; all of the protocol is here.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
-use rustix::event::{PollFd, PollFlags, poll};
 
+use super::watch::watch;
 use crate::exchange::{Descriptor, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Kind, Signature, Source};
-use crate::link::{PROTOCOL, Ready, Received, RemoteError, ToHost, ToWorker, WorkerLink};
+use crate::link::{PROTOCOL, Ready, Received, RemoteError, Suppressed, ToHost, ToWorker, WorkerLink};
 
 /// What a language brings to its workers: loading functions and calling them.
 ///
@@ -34,6 +34,18 @@ pub trait Runtime {
     /// # Errors
     /// What the function raised, or why its result cannot be used.
     fn call(&mut self, function: u32, arguments: RecordBatch) -> Result<ArrayRef, RemoteError>;
+
+    /// Calls a row function whose failing rows are to be null instead of failing the batch, and says which they are. A language that does not bring
+    /// this fails the batch, and the host looks for the rows.
+    ///
+    /// # Errors
+    /// As [`Runtime::call`].
+    fn call_suppressing(&mut self, function: u32, arguments: RecordBatch) -> Result<(ArrayRef, Suppressed), RemoteError> {
+        self.call(function, arguments).map(|result| (result, Suppressed::default()))
+    }
+
+    /// Shared memory is short: lets go of arguments that nobody can reach any more and that wait to be collected.
+    fn collect(&mut self) {}
 
     /// Opens a batches function over its input; what the iterator gives is sent to the host.
     ///
@@ -59,37 +71,21 @@ pub fn serve(descriptor: OwnedFd, runtime: &mut dyn Runtime) -> Result<()> {
     let Received::Message(ToWorker::Hello(_)) = link.receive()? else {
         return Err(Error::new(Code::ProtocolViolation, "the first message is not a hello"));
     };
+    step!("worker::hello");
     // The host compares: it is the one who can tell its user.
     let ready = Ready { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), sizes: Descriptor::SIZES, language: runtime.language() };
     link.send(&ToHost::Ready(ready))?;
+    step!("worker::ready");
     let mut server = Server { link, runtime, functions: HashMap::new() };
     loop {
         match server.link.receive()? {
-            Received::End | Received::Message(ToWorker::Bye) => return Ok(()),
+            Received::End | Received::Message(ToWorker::Bye) => {
+                step!("worker::bye");
+                return Ok(());
+            }
             Received::Message(message) => server.handle(message)?,
         }
     }
-}
-
-/// Ends this process when the host's end of the link is closed. It needs nothing of the interpreter, whose lock native code may hold for ever.
-fn watch(link: &Arc<WorkerLink>) -> Result<()> {
-    let socket = link.as_fd().try_clone_to_owned().map_err(|error| Error::system(Code::DescriptorLimit, "cannot watch the link", error))?;
-    let run = move || {
-        loop {
-            let mut poll_fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-            let ended = match poll(&mut poll_fds, None) {
-                Ok(_) => poll_fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL),
-                Err(error) => error != rustix::io::Errno::INTR,
-            };
-            if ended {
-                // SAFETY: `_exit` ends the process and runs nothing of it: no destructor, no handler, no interpreter.
-                unsafe { libc::_exit(0) };
-            }
-        }
-    };
-    let builder = std::thread::Builder::new().name("transom-watch".to_owned()).stack_size(64 * 1024);
-    builder.spawn(run).map_err(|error| Error::system(Code::System, "cannot start a thread", error))?;
-    Ok(())
 }
 
 struct Server<'a> {
@@ -108,25 +104,32 @@ impl Server<'_> {
     fn handle(&mut self, message: ToWorker) -> Result<()> {
         match message {
             ToWorker::Define { function, source, import_path } => {
+                step!("worker::define");
                 let runtime = &mut *self.runtime;
                 let outcome = caught(|| runtime.define(function, &source, &import_path));
                 self.functions.insert(function, Loaded { signature: outcome.clone(), schema: None });
+                step!("worker::defined");
                 self.link.send(&ToHost::Defined { function, outcome })
             }
-            ToWorker::Call { call, function, schema, lease, descriptor } => {
+            ToWorker::Call { call, function, schema, lease, suppress, descriptor } => {
+                step!("worker::call");
                 let began = Instant::now();
                 self.link.begin_answer();
-                let outcome = self.call(function, schema, lease, &descriptor);
-                let outcome = outcome.and_then(|result| self.link.send_result(call, result, began.elapsed()).map_err(RemoteError::from));
+                let outcome = self.call(function, schema, lease, suppress, &descriptor);
+                let send = |(result, suppressed)| self.link.send_result(call, result, suppressed, began.elapsed()).map_err(RemoteError::from);
+                let outcome = outcome.and_then(send);
                 if let Err(error) = outcome {
                     self.link.send(&ToHost::Failed { call, error })?;
                 }
+                step!("worker::answered");
                 self.link.end_answer()
             }
             ToWorker::Open { call, function, schema, credit } => {
+                step!("worker::open");
                 self.link.set_stream(Some(call));
                 let outcome = self.stream(call, function, schema, credit);
                 self.link.set_stream(None);
+                step!("worker::end");
                 let said = match outcome {
                     Ok(()) => ToHost::Done { call },
                     Err(error) => ToHost::Failed { call, error },
@@ -139,6 +142,10 @@ impl Server<'_> {
                 Ok(())
             }
             ToWorker::End { .. } | ToWorker::Credit { .. } | ToWorker::Cancel { .. } => Ok(()),
+            ToWorker::Trim => {
+                self.runtime.collect();
+                Ok(())
+            }
             // Answers to wishes for memory that were fulfilled meanwhile.
             ToWorker::TryAgain | ToWorker::NoSegment { .. } => Ok(()),
             other => Err(Error::new(Code::ProtocolViolation, format!("{other:?} is not expected here"))),
@@ -151,12 +158,17 @@ impl Server<'_> {
         if kind(signature.kind) { Ok(signature) } else { Err(RemoteError::new(Code::ProtocolViolation, "the call does not fit the function's kind")) }
     }
 
-    fn call(&mut self, function: u32, schema: u32, lease: u64, descriptor: &[u8]) -> Result<RecordBatch, RemoteError> {
+    fn call(&mut self, function: u32, schema: u32, lease: u64, suppress: bool, descriptor: &[u8]) -> Result<(RecordBatch, Suppressed), RemoteError> {
         self.signature(function, |kind| kind != Kind::Batches)?;
         let arguments = self.link.import(schema, lease, descriptor)?;
         let rows = arguments.num_rows();
         let runtime = &mut *self.runtime;
-        let result = caught(|| runtime.call(function, arguments))?;
+        step!("worker::arguments");
+        let (result, suppressed) = caught(|| match suppress {
+            true => runtime.call_suppressing(function, arguments),
+            false => runtime.call(function, arguments).map(|result| (result, Suppressed::default())),
+        })?;
+        step!("worker::returned");
         if result.len() != rows {
             let message = format!("the function returned {} rows for {rows}", result.len());
             return Err(RemoteError::new(Code::WrongLength, message));
@@ -164,7 +176,8 @@ impl Server<'_> {
         let schema = self.result_schema(function, &result)?;
         // Nulls in a field declared as without are for the host to judge: it must check anyway.
         let schema = if result.null_count() > 0 && !schema.field(0).is_nullable() { nullable(&schema) } else { schema };
-        RecordBatch::try_new(schema, vec![result]).map_err(|error| RemoteError::new(Code::InvalidData, error.to_string()))
+        let batch = RecordBatch::try_new(schema, vec![result]).map_err(|error| RemoteError::new(Code::InvalidData, error.to_string()))?;
+        Ok((batch, suppressed))
     }
 
     fn result_schema(&mut self, function: u32, result: &ArrayRef) -> Result<SchemaRef, RemoteError> {
@@ -186,7 +199,7 @@ impl Server<'_> {
 
     fn stream(&mut self, call: u64, function: u32, schema: u32, mut credit: u32) -> Result<(), RemoteError> {
         self.signature(function, |kind| kind == Kind::Batches)?;
-        let input = Input { link: self.link.clone(), call, schema, ended: false };
+        let input = Input { feed: Feed::Link { link: self.link.clone(), call, schema }, ended: false };
         let runtime = &mut *self.runtime;
         let mut results = caught(|| runtime.open(function, input))?;
         let mut began = Instant::now();
@@ -201,7 +214,8 @@ impl Server<'_> {
                 }
             }
             credit -= 1;
-            self.link.send_result(call, batch, began.elapsed())?;
+            step!("worker::yielded");
+            self.link.send_result(call, batch, Suppressed::default(), began.elapsed())?;
             began = Instant::now();
         }
         Ok(())
@@ -222,10 +236,19 @@ fn caught<T>(run: impl FnOnce() -> Result<T, RemoteError>) -> Result<T, RemoteEr
 
 /// The input of a batches function: each `next` takes a batch that is there, or waits for the host to send one.
 pub struct Input {
-    link: Arc<WorkerLink>,
-    call: u64,
-    schema: u32,
+    feed: Feed,
     ended: bool,
+}
+
+/// Where the input of a batches function comes from.
+enum Feed {
+    Link {
+        link: Arc<WorkerLink>,
+        call: u64,
+        schema: u32,
+    },
+    /// Batches that are here already.
+    Kept(SchemaRef, std::vec::IntoIter<RecordBatch>),
 }
 
 impl Input {
@@ -234,21 +257,33 @@ impl Input {
     /// # Errors
     /// `PROTOCOL_VIOLATION` where the host did not send it.
     pub fn schema(&self) -> Result<SchemaRef> {
-        self.link.schema(self.schema)
+        match &self.feed {
+            Feed::Link { link, schema, .. } => link.schema(*schema),
+            Feed::Kept(schema, _) => Ok(schema.clone()),
+        }
+    }
+
+    /// An input of batches that are here already.
+    pub(crate) fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Self { feed: Feed::Kept(schema, batches.into_iter()), ended: false }
     }
 
     fn take(&mut self) -> Result<Option<RecordBatch>, RemoteError> {
-        let call = self.call;
+        let (link, call, schema) = match &mut self.feed {
+            Feed::Link { link, call, schema } => (link, *call, *schema),
+            Feed::Kept(_, batches) => return Ok(batches.next()),
+        };
         let mine = |message: &ToWorker| match message {
             ToWorker::Input { call: c, .. } | ToWorker::End { call: c, .. } | ToWorker::Cancel { call: c } => *c == call,
             _ => false,
         };
+        step!("worker::ask");
         // Also where an input is there already: it tells the host that there is room for one more.
-        if !self.link.ask(call)? {
+        if !link.ask(call)? {
             return Err(RemoteError::new(Code::Cancelled, "the function has ended"));
         }
-        match self.link.wait_for(mine)? {
-            ToWorker::Input { lease, descriptor, .. } => Ok(Some(self.link.import(self.schema, lease, &descriptor)?)),
+        match link.wait_for(mine)? {
+            ToWorker::Input { lease, descriptor, .. } => Ok(Some(link.import(schema, lease, &descriptor)?)),
             ToWorker::End { error: Some(error), .. } => Err(error),
             ToWorker::End { error: None, .. } => Ok(None),
             _ => Err(RemoteError::new(Code::Cancelled, "the call was cancelled")),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use tokio::sync::oneshot;
 
+use super::address::{self, Fault};
 use super::exit;
 use super::life::{Life, Shared};
 use super::output::Drain;
@@ -76,10 +77,10 @@ impl Spawner {
                 _ = answer.send(Process::start(&launch));
             }
         };
-        std::thread::Builder::new()
-            .name("transom-spawner".to_owned())
-            .spawn(run)
-            .map_err(|error| Error::system(Code::System, "cannot start a thread", error))?;
+        std::thread::Builder::new().name("transom-spawner".to_owned()).spawn(run).map_err(|error| {
+            Error::system(Code::System, "cannot start a thread", error)
+                .with_hint("raise the limit on processes and threads (`ulimit -u`, or that of the container)")
+        })?;
         Ok(Self { orders })
     }
 
@@ -136,11 +137,11 @@ impl<O: Owner> Supervisor<O> {
         let ends = join_all(lives).await;
         let words = output.map(|output| LastWords::new(output, |text| self.owner.printed(self.workers.start, text)));
         let mut answers = Vec::with_capacity(ends.len());
-        for ((worker, link), mut end) in self.workers.clone().zip(links).zip(ends) {
+        for ((worker, link), mut end) in self.workers.clone().zip(&links).zip(ends) {
             let process = format!("worker {worker} (process {})", shared.process.pid());
-            end.reason = end.reason.with_worker(process);
+            end.reason = exit::explained(end.reason.with_worker(process));
             end.reason = match &words {
-                Ok(words) => end.reason.with_output(words.lines.clone()).with_stack(words.stack.clone()),
+                Ok(words) => words.complete(end.reason, link),
                 Err(error) => Error::system(Code::DescriptorLimit, "cannot read what a worker prints", error),
             };
             answers.push(self.owner.ended(worker, end));
@@ -155,6 +156,7 @@ impl<O: Owner> Supervisor<O> {
 struct LastWords {
     lines: Vec<String>,
     stack: String,
+    fault: Option<Fault>,
 }
 
 impl LastWords {
@@ -167,6 +169,16 @@ impl LastWords {
         faults.take_rest();
         let mut lines = stdout.tail.last_lines(5);
         lines.extend(stderr.tail.last_lines(10));
-        Self { lines, stack: exit::users_stack(&faults.tail.text()) }
+        let (fault, stacks) = address::split(&faults.tail.text());
+        Self { lines, stack: exit::users_stack(&stacks), fault }
+    }
+
+    /// The reason of the end, with what the process said of it.
+    fn complete(&self, reason: Error, link: &HostLink) -> Error {
+        let reason = match &self.fault {
+            Some(fault) if reason.code() == Code::WorkerSignalled => fault.explain(reason, link, &self.stack),
+            _ => reason,
+        };
+        reason.with_output(self.lines.clone()).with_stack(self.stack.clone())
     }
 }

@@ -14,6 +14,7 @@ impl OwnsDescriptor for std::sync::Arc<crate::link::HostLink> {}
 
 /// Puts a descriptor into the event loop of the current thread.
 pub(super) fn watched<T: OwnsDescriptor>(value: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    step!("system::epoll_ctl", errno => errno);
     // SAFETY: `OwnsDescriptor` is only implemented above, for types that hold one `OwnedFd` which they neither replace nor close while they live; the
     // `AsyncFd` owns the value and takes the descriptor out of the loop before it drops it.
     unsafe { AsyncFd::register_with_interest(value, interest) }.map_err(io::Error::from)

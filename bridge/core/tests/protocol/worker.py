@@ -187,7 +187,8 @@ class Worker:
         else:
             self.send(104, struct.pack("<IB", number, 0), failure(1101, f"there is no {name}"))
             return
-        signature += b"\0\0" + struct.pack("<I", 0)
+        # Neither a type nor a deadline; no retries; a batch fails as a whole, and may be run again.
+        signature += b"\0\0" + struct.pack("<IBB", 0, 0, 1)
         self.send(104, struct.pack("<IB", number, 1), signature)
 
     def answer(self, call, schema, rows, values, began):
@@ -201,11 +202,12 @@ class Worker:
         busy = int((time.monotonic() - began) * 1e9)
         schema = self.schemas_sent.index(schema)
         head = struct.pack("<QQIQ", call, self.results, schema, busy)
-        self.send(106, head, struct.pack("<QI", 0, 0), text(describe(rows, values)))
+        # Nothing shared, nothing copied, no causes, no failed rows.
+        self.send(106, head, struct.pack("<QIII", 0, 0, 0, 0), text(describe(rows, values)))
 
     def call(self, fields):
         began = time.monotonic()
-        call, function, _, lease = fields.take("QIIQ")
+        call, function, _, lease, _ = fields.take("QIIQB")
         batch = Descriptor(fields.blob())
         name, values = self.functions[function], batch.buffers[1]
         # The column of the result is named after the function; both names have eight letters.
@@ -247,11 +249,11 @@ class Worker:
         kind, fields = self.receive()
         assert kind == HELLO
         protocol, *sizes = fields.take("IIII")
-        assert protocol == 1
+        assert protocol == 2
         assert tuple(sizes) == SIZES
         fields.take("I")
         version = fields.text()
-        self.send(101, struct.pack("<IIII", 1, *SIZES), text(version), text("Python, by hand"))
+        self.send(101, struct.pack("<IIII", 2, *SIZES), text(version), text("Python, by hand"))
         while True:
             kind, fields = self.receive()
             if kind == BYE:

@@ -7,7 +7,6 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
 use arrow_buffer::{Buffer, NullBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, TimeUnit, UnionFields, UnionMode};
-use proptest::prelude::*;
 
 /// How many values are null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,20 +133,6 @@ pub fn nestings(of: &DataType) -> Vec<DataType> {
     all.extend(KEYS.map(|key| Dictionary(Box::new(key), Box::new(of.clone()))));
     all.extend(RUN_ENDS.map(|ends| RunEndEncoded(Arc::new(Field::new("run_ends", ends, false)), Arc::new(Field::new("values", of.clone(), true)))));
     all
-}
-
-/// Any type, nested up to four levels deep.
-pub fn any_type() -> impl Strategy<Value = DataType> {
-    let leaf = proptest::sample::select(leaves());
-    leaf.prop_recursive(3, 12, 3, |inner| (inner, any::<prop::sample::Index>()).prop_map(|(of, which)| which.get(&nestings(&of)).clone()))
-}
-
-/// Any batch of up to `rows` rows and four columns.
-pub fn any_recipe(rows: usize) -> impl Strategy<Value = Recipe> {
-    let nulls = prop_oneof![1 => Just(Nulls::None), 3 => Just(Nulls::Some), 1 => Just(Nulls::All)];
-    let slices = (prop_oneof![Just((0, 0)), (0..20_usize, 0..20_usize)], any::<bool>());
-    (0..=rows, prop::collection::vec(any_type(), 0..5), nulls, slices, any::<u64>())
-        .prop_map(|(rows, columns, nulls, (parent, children), seed)| Recipe { rows, columns, nulls, slices: Slices { parent, children }, seed })
 }
 
 /// Makes arrays from a stream of pseudo-random numbers.

@@ -2,10 +2,13 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(unreachable_pub, reason = "test programs have no outside")]
 
+pub mod change;
 pub mod generate;
 pub mod memory;
 pub mod oracle;
 pub mod show;
+pub mod strategies;
+pub mod trial;
 
 use proptest::test_runner::{Config, RngSeed};
 

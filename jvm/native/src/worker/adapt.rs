@@ -157,7 +157,7 @@ fn as_declared(column: &ArrayRef, declared: &Field, place: &str) -> Result<Array
 mod tests {
     use arrow_array::{DictionaryArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray};
     use arrow_schema::TimeUnit;
-    use transom::{Kind, Parameter};
+    use transom::{Kind, OnError, Parameter};
 
     use super::*;
 
@@ -171,6 +171,8 @@ mod tests {
             returns: None,
             deadline: None,
             retries: 0,
+            on_error: OnError::Raise,
+            deterministic: true,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jni::objects::{JBooleanArray, JLongArray, JObject, JString};
 use jni::{Env, jni_sig, jni_str};
 use transom::link::RemoteError;
-use transom::{Code, Kind, Parameter, Signature};
+use transom::{Code, Kind, OnError, Parameter, Signature};
 
 use crate::codec::Codec;
 
@@ -111,6 +111,8 @@ impl Described {
             returns,
             deadline: (self.deadline > 0.0).then(|| Duration::from_secs_f64(self.deadline)),
             retries: u32::try_from(self.retries).unwrap_or(0),
+            on_error: OnError::Raise,
+            deterministic: true,
         })
     }
 }
