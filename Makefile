@@ -17,7 +17,7 @@ MAVEN := mvn --batch-mode --no-transfer-progress --file jvm/pom.xml
 JAVA_NEWEST ?= $(lastword $(shell ls -d /usr/lib/jvm/*/bin/java 2>/dev/null | sed -E 's:.*/[a-z]*-?([0-9]+)[^/]*/bin/java:\1 &:' | sort -n | cut -d' ' -f2))
 
 .PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm soak fuzz fuzz-build fuzz-release check-sanitizers check-valgrind lint audit format \
-	bench bench-native bench-jvm docs clean tools tools-jvm
+	bench bench-native bench-jvm bench-peers docs clean tools tools-jvm
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -169,7 +169,7 @@ format: $(VENV)/.locked ## Formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Measures, prints the table, and draws the plot; bench-jvm has the JVM's part
+bench: setup ## Measures, prints the table, and draws the plot; bench-jvm and bench-peers have more
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
@@ -183,6 +183,19 @@ bench-jvm: setup tools-jvm ## Measures the JVM as host and as worker, beside Py4
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(MAVEN) --quiet package -DskipTests -P bench --projects ../benches/jvm --also-make
 	$(BIN)/python benches/bench_jvm.py
+
+# The peers have an environment of their own, made anew when their locked versions change.
+PEERS := target/peers-venv
+$(PEERS)/.locked: benches/peers/requirements.txt | tools
+	rm -rf $(PEERS)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements.txt
+	touch $@
+
+bench-peers: setup $(PEERS)/.locked ## Measures Transom beside PySpark, Ray, Daft, DuckDB, DataFusion, polars and Flight
+	$(CARGO) build --release --locked --package transom-bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+	$(BIN)/python benches/bench_peers.py
 
 docs: ## Builds the Rust API documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package transom
