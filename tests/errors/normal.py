@@ -39,7 +39,14 @@ RULES: list[tuple[str, str]] = [
 def normal(text: str, folder: Path) -> str:
     """What the golden files hold of `text`; `folder` is where the trigger put its files."""
     library = sysconfig.get_path("stdlib")
-    for path, name in [(f"{folder}/", ""), (folder, "FOLDER"), (f"{HERE}/triggers/", ""), (sys.executable, "PYTHON"), (library, "LIBRARY"), (ROOT, "REPOSITORY")]:
+    for path, name in [
+        (f"{folder}/", ""),
+        (folder, "FOLDER"),
+        (f"{HERE}/triggers/", ""),
+        (sys.executable, "PYTHON"),
+        (library, "LIBRARY"),
+        (ROOT, "REPOSITORY"),
+    ]:
         text = text.replace(str(path), name)
     for pattern, replacement in RULES:
         text = re.sub(pattern, replacement, text)

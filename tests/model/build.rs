@@ -6,11 +6,12 @@ use std::path::Path;
 use std::{env, fs};
 
 /// The files that are run, in their rooms.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("memory", "arena"),
     ("memory", "free_list"),
     ("memory", "segments"),
     ("link", "host"),
+    ("link", "incoming"),
     ("link", "keep"),
     ("link", "leases"),
     ("link", "result"),
@@ -89,7 +90,7 @@ fn module(out: &mut String, name: &str, folder: &Path) {
     let file = |file: &str| format!("#[path = {:?}]", folder.join(format!("{file}.rs")));
     let scenario = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("src/scenario.rs");
     let (arena, free_list, segments) = (file("arena"), file("free_list"), file("segments"));
-    let (host, keep, leases, result) = (file("host"), file("keep"), file("leases"), file("result"));
+    let (host, incoming, keep, leases, result) = (file("host"), file("incoming"), file("keep"), file("leases"), file("result"));
     _ = write!(
         out,
         "pub mod {name} {{
@@ -107,6 +108,7 @@ fn module(out: &mut String, name: &str, folder: &Path) {
     pub mod function {{ pub use transom::function::*; }}
     pub mod link {{
         {host} pub mod host;
+        {incoming} pub mod incoming;
         {keep} pub mod keep;
         {leases} pub mod leases;
         {result} pub mod result;
