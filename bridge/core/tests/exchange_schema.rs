@@ -5,7 +5,7 @@ mod support;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use proptest::prelude::*;
 use support::generate::{KEYS, leaves, nestings};
 use support::strategies::any_type;
@@ -40,6 +40,29 @@ fn dictionaries_of_dictionaries_come_back() {
         comes_back(&of(data_type.clone()));
         nestings(&data_type).into_iter().for_each(|nested| comes_back(&of(nested)));
     }
+}
+
+#[test]
+fn a_mark_of_ours_on_something_else_stays() {
+    let marked = |data_type| {
+        let mark = HashMap::from([("TRANSOM:dictionary_values".to_owned(), String::new())]);
+        DataType::Struct(vec![Field::new("", data_type, true).with_metadata(mark)].into())
+    };
+    for values in [marked(DataType::Int32), marked(marked(DataType::Utf8))] {
+        comes_back(&of(DataType::Dictionary(Box::new(DataType::Int8), Box::new(values))));
+    }
+}
+
+#[test]
+fn an_empty_timezone_is_none() {
+    // As another encoder may write it: arrow's own leaves it away. The length before the text, and the first of three letters, become zero.
+    let mut bytes = encode_schema(&of(DataType::Timestamp(TimeUnit::Second, Some("UTC".into())))).unwrap();
+    let at = bytes.windows(8).position(|window| window == b"\x03\0\0\0UTC\0").unwrap();
+    bytes[at] = 0;
+    bytes[at + 4] = 0;
+    let read = decode_schema(&bytes).unwrap();
+    assert_eq!(*read, of(DataType::Timestamp(TimeUnit::Second, None)));
+    comes_back(&read);
 }
 
 #[test]
@@ -98,7 +121,7 @@ proptest! {
             bytes[at.index(len)] = value;
         }
         match decode_schema(&bytes) {
-            Ok(schema) => _ = encode_schema(&schema).unwrap(),
+            Ok(schema) => comes_back(&schema),
             Err(error) => prop_assert_eq!(error.code(), Code::BadSchema),
         }
     }

@@ -259,7 +259,11 @@ fn leaf(from: arrow_ipc::Field<'_>) -> Read<DataType> {
             (64, unit) => Some(DataType::Time64(unit)),
             _ => None,
         }),
-        Type::Timestamp => from.type_as_timestamp().and_then(|of| Some(DataType::Timestamp(unit(of.unit())?, of.timezone().map(Into::into)))),
+        Type::Timestamp => from.type_as_timestamp().and_then(|of| {
+            // The format means the same by an empty timezone and by none, and a schema must not come back as another.
+            let timezone = of.timezone().filter(|name| !name.is_empty());
+            Some(DataType::Timestamp(unit(of.unit())?, timezone.map(Into::into)))
+        }),
         Type::Duration => from.type_as_duration().and_then(|of| unit(of.unit()).map(DataType::Duration)),
         Type::Interval => from.type_as_interval().and_then(|of| match of.unit() {
             arrow_ipc::IntervalUnit::YEAR_MONTH => Some(DataType::Interval(IntervalUnit::YearMonth)),
@@ -301,10 +305,13 @@ fn keys(encoding: DictionaryEncoding<'_>) -> Read<DataType> {
     encoding.indexType().map_or(Some(DataType::Int32), integer).ok_or_else(|| Fault::schema("dictionary keys are not integers"))
 }
 
-/// Takes away the struct around the values of a dictionary that are a dictionary.
+/// Takes away the struct around the values of a dictionary that are a dictionary. A mark on anything else is not ours.
 fn unwrap(values: DataType) -> DataType {
-    match values {
-        DataType::Struct(fields) if fields.len() == 1 && fields[0].metadata().contains_key(DICTIONARY_VALUES) => fields[0].data_type().clone(),
-        values => values,
+    let DataType::Struct(fields) = &values else { return values };
+    match fields.as_ref() {
+        [field] if field.metadata().contains_key(DICTIONARY_VALUES) && matches!(field.data_type(), DataType::Dictionary(..)) => {
+            field.data_type().clone()
+        }
+        _ => values,
     }
 }
