@@ -36,7 +36,8 @@ pub fn write_stacks() -> Option<RawFd> {
         libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
         libc::backtrace([null_mut(); 1].as_mut_ptr(), 1);
     }
-    handle(REQUEST, on_request, 0);
+    // What the function waits for goes on: a deadline must not look like the failure of a system call.
+    handle(REQUEST, on_request, libc::SA_RESTART);
     // After the first time a fault does what it does by itself: it ends the process.
     FAULTS.iter().for_each(|&signal| handle(signal, on_fault, libc::SA_RESETHAND | libc::SA_NODEFER));
     Some(descriptor)
