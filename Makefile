@@ -16,7 +16,7 @@ MAVEN := mvn --batch-mode --no-transfer-progress --file jvm/pom.xml
 # The newest JDK that there is: the JVM's tests run on that of Maven, and once more on this.
 JAVA_NEWEST ?= $(lastword $(shell ls -d /usr/lib/jvm/*/bin/java 2>/dev/null | sed -E 's:.*/[a-z]*-?([0-9]+)[^/]*/bin/java:\1 &:' | sort -n | cut -d' ' -f2))
 
-.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm check-sanitizers check-valgrind lint format \
+.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm soak check-sanitizers check-valgrind lint audit format \
 	bench bench-native bench-jvm docs clean tools tools-jvm
 
 help: ## Lists the tasks
@@ -82,7 +82,7 @@ jvm: setup tools-jvm ## Builds the JVM's jars, with the native library in them, 
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
 
-test: setup lint test-rust test-python test-ffi test-jvm ## Runs every check and test
+test: setup lint audit test-rust test-python test-ffi test-jvm ## Runs every check and test
 
 test-rust: $(VENV)/.locked
 	$(CARGO) test --locked --workspace --exclude transom-py --exclude transom-bench
@@ -118,11 +118,28 @@ test-jvm: setup jvm ## Tests the JVM as host and as worker
 	if [ -n "$(JAVA_NEWEST)" ]; then $(MAVEN) --projects transom-java surefire:test -Dtransom.test.java=$(JAVA_NEWEST) 2>&1 | tee -a target/test-jvm.log; fi
 	! grep -E "(WARNING|FATAL ERROR) in native method" -A 20 target/test-jvm.log
 
+# The tests' own build, in a folder of its own: it has steps at which processes are made to die, which no product has. It goes on where the last run
+# stopped, and stops at the end of its minutes or at Ctrl-C.
+SOAK := target/soak-build/release
+soak: setup ## Runs the fault tests with the counts of a release, and writes docs/reliability.md: SOAK_MINUTES=
+	$(CARGO) build --release --locked --target-dir target/soak-build --package transom-tests --bins
+	$(SOAK)/soak --python $(BIN)/python $(if $(SOAK_MINUTES),--minutes $(SOAK_MINUTES))
+
 lint: $(VENV)/.locked ## Checks formatting and lints
 	$(CARGO) fmt --all --check
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# In an environment of their own: the tools bring a good deal, and what is tested should not have it.
+AUDIT := target/audit
+$(AUDIT)/.locked: audit/requirements.txt | tools
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement audit/requirements.txt
+	touch $@
+
+audit: $(AUDIT)/.locked ## Checks what Transom is built from: known vulnerabilities, licences, sources
+	$(AUDIT)/bin/python audit/audit.py
 
 format: $(VENV)/.locked ## Formats the code
 	$(CARGO) fmt --all

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import textwrap
 import threading
 import time
@@ -15,13 +14,12 @@ import pyarrow.compute as pc
 import pytest
 import transom
 from expect import SHARED
+from invariants import PATIENCE, Belongings, settle
 
 # Libraries start threads and open files when they are first used: that is not a leak of the test that used them first.
 pl = pytest.importorskip("polars")
 duckdb = pytest.importorskip("duckdb")
 pd = pytest.importorskip("pandas")
-
-PATIENCE = 10.0
 
 _failed_modules: set[str] = set()
 
@@ -58,95 +56,14 @@ def _libraries_are_warm() -> Iterator[None]:
     gc.unfreeze()
 
 
-def _descriptors() -> dict[str, str]:
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found[name] = os.readlink(f"/proc/self/fd/{name}")
-        except FileNotFoundError:  # the listing's own
-            continue
-    return found
-
-
-def _memfd_maps() -> list[str]:
-    return [line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:" in line]
-
-
-def _children() -> set[int]:
-    found: set[int] = set()
-    for task in os.listdir("/proc/self/task"):
-        try:
-            found.update(map(int, Path(f"/proc/self/task/{task}/children").read_text().split()))
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def _threads() -> list[str]:
-    names = [thread.name for thread in threading.enumerate()]
-    for task in os.listdir("/proc/self/task"):
-        try:
-            name = Path(f"/proc/self/task/{task}/comm").read_text().strip()
-        except FileNotFoundError:
-            continue
-        if name.startswith(("transom", "tokio")):
-            names.append(name)
-    return sorted(names)
-
-
-class Balance:
-    """What a process holds; two of them are compared."""
-
-    def __init__(self) -> None:
-        self.arrow = pa.total_allocated_bytes()
-        self.descriptors = _descriptors()
-        self.maps = _memfd_maps()
-        self.children = _children()
-        self.threads = _threads()
-
-    def more_than(self, before: Balance, shared_pool: bool) -> list[str]:
-        """What is held now and was not before. A pool that outlives the test keeps its segments, which are its to keep."""
-        left = []
-        if self.arrow > before.arrow:
-            left.append(f"{self.arrow - before.arrow} bytes of pyarrow's memory")
-        opened = {number: what for number, what in self.descriptors.items() if number not in before.descriptors}
-        if shared_pool:
-            # A worker that took another's place has pipes and a socket of its own, under other numbers.
-            if len([w for w in self.descriptors.values() if "memfd" not in w]) > len([w for w in before.descriptors.values() if "memfd" not in w]):
-                left.append(f"descriptors {opened}")
-            if len(self.children) > len(before.children):
-                left.append(f"processes {self.children - before.children}")
-        else:
-            if opened:
-                left.append(f"descriptors {opened}")
-            if len(self.maps) > len(before.maps):
-                left.append(f"mappings {sorted(set(self.maps) - set(before.maps))}")
-            if self.children - before.children:
-                left.append(f"processes {self.children - before.children}")
-        if len(self.threads) > len(before.threads):
-            left.append(f"threads {self.threads}, before {before.threads}")
-        return left
-
-
-def _settle(before: Balance, shared_pool: bool) -> list[str]:
-    """What is left once everything that ends in the background has had its time."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        gc.collect()
-        left = Balance().more_than(before, shared_pool)
-        if not left or time.monotonic() > until:
-            return left
-        time.sleep(0.02)
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _module_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.collect()
-    before = Balance()
+    before = Belongings()
     yield
     if request.path.name in _failed_modules:
         return
-    left = _settle(before, shared_pool=False)
+    left = settle(before, shared_pool=False)
     assert not left, f"this module left behind: {'; '.join(left)}"
 
 
@@ -182,11 +99,11 @@ def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
         while any(worker["state"] not in ("idle", "busy") for worker in shared.stats()["workers"]) and time.monotonic() < until:
             time.sleep(0.01)
     gc.collect()
-    before = Balance()
+    before = Belongings()
     yield
     if request.node.stash.get(_FAILED, False):
         return
-    left = _settle(before, shared_pool=bool(SHARED))
+    left = settle(before, shared_pool=bool(SHARED))
     assert not left, f"the test left behind: {'; '.join(left)}"
 
 

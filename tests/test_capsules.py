@@ -100,7 +100,7 @@ def again(path: str, **options: Any) -> transom.TransomError:
 def lasting(error: object) -> str:
     """The text of an error without what differs from run to run: addresses, processes, ages, and where it was saved."""
     text = re.sub(r"\n  (failing input saved|replay): .*", "", str(error))
-    text = re.sub(r"0x[0-9a-f]+|\(process \d+\)|after [\d.]+ s", "…", text)
+    text = re.sub(r"0x[0-9a-f]+|\(process \d+\)|after [\d.]+ s|[\d.]+ s after its start|up [\d.]+ s|[\d.]+ [KMG]iB", "…", text)
     return text.removeprefix("error[").replace("]: ", ": ", 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 import os
 import re
 import shutil
@@ -210,6 +211,20 @@ def test_an_exception(pool: transom.Pool) -> None:
     assert re.fullmatch(r"    at .*com\.acme\.Rows\$Raises\.call\(Rows\.java:\d+\)", lines[1])
     assert lines[2] == "Caused by: java.lang.NumberFormatException: a cause"
     assert len(lines) == 4, "no frame of the worker's own, none of reflection"
+
+
+def test_a_failure_that_was_saved_comes_again(make_java_pool: Callable[..., transom.Pool], tmp_path: Path) -> None:
+    pool = make_java_pool(java_options=["-Xcheck:jni", "-Xmx200m"], capsules=tmp_path / "capsules")
+    error = fails(pool, java("Rows$Raises"), kind=transom.FunctionError, name="FUNCTION_RAISED")
+    record = json.loads((Path(error.capsule) / "capsule.json").read_text())
+    assert record["function"]["source"] == {"module": "com.acme.Rows$Raises"}
+    assert (record["runtime"]["java_options"], record["runtime"]["java_class_path"]) == (["-Xcheck:jni", "-Xmx200m"], [str(WORKER)])
+    assert "java" in record["runtime"]["versions"]
+    with pytest.raises(transom.FunctionError) as caught:
+        transom.replay(error.capsule)
+    assert (caught.value.remote_traceback, caught.value.rows) == (error.remote_traceback, error.rows)
+    with pytest.raises(transom.InvalidArgument, match="a JVM has debuggers of its own"):
+        transom.replay(error.capsule, pdb=True)
 
 
 def test_an_endless_recursion(pool: transom.Pool) -> None:

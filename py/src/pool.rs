@@ -288,7 +288,6 @@ impl Pool {
             entry.set_item("bytes", lease.bytes)?;
             entry.set_item("age_seconds", lease.age.as_secs_f64())?;
             entry.set_item("answered", lease.answered)?;
-            entry.set_item("kept_by", lease.kept_by)?;
             found.append(entry)?;
         }
         Ok(found)

@@ -27,10 +27,9 @@ class Host:
 
     def __init__(self, libtransom: str, library: str) -> None:
         # Loaded first, and so found by its name, wherever it lies.
-        ctypes.CDLL(libtransom, mode=ctypes.RTLD_GLOBAL)
+        self.transom = ctypes.CDLL(libtransom, mode=ctypes.RTLD_GLOBAL)
         self.library = ctypes.CDLL(library)
-        for name in ("conformance_error_id", "conformance_error_text"):
-            getattr(self.library, name).restype = ctypes.c_char_p
+        self.library.conformance_error.restype = ctypes.c_void_p
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls a function; raises Failed where it says so."""
@@ -57,12 +56,31 @@ class Host:
                 return {"failed": {"code": "pyarrow", "message": f"pyarrow imports types of 63 levels at most: {error}"}}
             return {"batches": write(schema, self.results(schema), request["output"])}
         except Failed:
-            code, text = self.library.conformance_error_id().decode(), self.library.conformance_error_text().decode()
-            return {"failed": {"code": code, "message": text}}
+            return {"failed": {"code": self.part("id") or "", "message": self.part("text") or "", "parts": self.parts()}}
         except (pa.ArrowException, KeyError) as error:
             return {"failed": {"code": "", "message": repr(error)}}
         finally:
             self.library.conformance_end()
+
+    def part(self, name: str, *arguments: Any, kind: Any = ctypes.c_char_p) -> Any:
+        """What the C ABI says of the last error."""
+        function = getattr(self.transom, f"transom_error_{name}")
+        function.restype = kind
+        said = function(ctypes.c_void_p(self.library.conformance_error()), *arguments)
+        return said.decode() if isinstance(said, bytes) else said
+
+    def parts(self) -> dict[str, Any]:
+        """All that the error says; numbers that it does not have are negative."""
+        batch, first = self.part("batch", kind=ctypes.c_int64), self.part("first_row", kind=ctypes.c_int64)
+        remote = [self.part(f"remote_{name}") for name in ("kind", "message", "traceback")]
+        lines = self.part("output_count", kind=ctypes.c_size_t)
+        return {
+            "batch": None if batch < 0 else batch,
+            "rows": None if first < 0 else [first, first + self.part("row_count", kind=ctypes.c_uint64)],
+            "remote": None if remote[0] is None else remote,
+            "output": [self.part("output_line", ctypes.c_size_t(line)) for line in range(lines)],
+            **{name: self.part(name) for name in ("name", "message", "function", "worker", "stack", "hint")},
+        }
 
     def share(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         array, schema, shared = Structure(), Structure(), Structure()

@@ -37,7 +37,7 @@ class Host:
             with self.pool.map(self.function(request["function"]), source(request, self.pool.share)) as results:
                 return {"batches": write(results.schema, results, request["output"])}
         except transom.TransomError as error:
-            return {"failed": {"code": error.code, "message": str(error)}}
+            return {"failed": {"code": error.code, "message": str(error), "parts": parts(error)}}
         except (pa.ArrowException, KeyError) as error:
             return {"failed": {"code": "", "message": repr(error)}}
 
@@ -49,6 +49,17 @@ class Host:
         self.pool.close()
         self.pool = None
         return {}
+
+
+def parts(error: transom.TransomError) -> dict[str, Any]:
+    """All that an error says."""
+    remote = [error.remote_type, error.remote_message, error.remote_traceback]
+    return {
+        "name": error.code_name,
+        "rows": None if error.rows is None else [error.rows.start, error.rows.stop],
+        "remote": None if error.remote_type is None else remote,
+        **{part: getattr(error, part) for part in ("message", "function", "batch", "worker", "output", "stack", "hint")},
+    }
 
 
 def source(request: dict[str, Any], share: Callable[[pa.RecordBatch], pa.RecordBatch]) -> pa.RecordBatchReader:

@@ -38,7 +38,7 @@ RULES: list[tuple[str, str]] = [
 def normal(text: str, folder: Path) -> str:
     """What the golden files hold of `text`; `folder` is where the trigger put its files."""
     library = sysconfig.get_path("stdlib")
-    for path, name in [(folder, "FOLDER"), (HERE / "triggers", "TESTS"), (ROOT, "REPOSITORY"), (library, "LIBRARY"), (sys.executable, "PYTHON")]:
+    for path, name in [(f"{folder}/", ""), (f"{HERE}/triggers/", ""), (sys.executable, "PYTHON"), (library, "LIBRARY"), (ROOT, "REPOSITORY")]:
         text = text.replace(str(path), name)
     for pattern, replacement in RULES:
         text = re.sub(pattern, replacement, text)

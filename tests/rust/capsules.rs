@@ -87,6 +87,22 @@ fn each_failure_is_saved_and_comes_again() {
 }
 
 #[test]
+fn a_limit_that_was_reached_is_reached_again() {
+    checked(|| {
+        let folder = Folder::new();
+        let limited = pool(&folder).worker_memory(64 << 20).result_limit(1 << 16).build().unwrap();
+        let (memory, path) = failure(&limited, "eat_100", numbers(0, 10));
+        assert_eq!(memory.code(), Code::WorkerOutOfMemory);
+        let again = transom::replay(&path).unwrap_err();
+        assert_eq!(again.code(), Code::WorkerOutOfMemory);
+        assert!(again.message().starts_with("out of memory: limit 64 MiB, used "), "{again}");
+        let (large, path) = failure(&limited, "plus_one", numbers(0, 10_000));
+        assert_eq!(large.code(), Code::ResultTooLarge);
+        assert_eq!(lasting(&transom::replay(&path).unwrap_err().to_string()), lasting(&large.to_string()));
+    });
+}
+
+#[test]
 fn nothing_is_saved_unless_it_is_asked_for() {
     checked(|| {
         let pool = native(WORKER, 1).build().unwrap();

@@ -1,6 +1,5 @@
 //! Functions that keep every argument: the pool goes on as long as there is memory, then says who keeps it, and never stands still.
 
-use std::sync::Mutex;
 use std::thread;
 
 use support::{checked, function, native, numbers};
@@ -37,22 +36,26 @@ fn keep_all(workers: usize, window: usize) {
     assert!(leases.iter().all(|lease| lease.function == "keep"));
 }
 
-#[test]
-fn who_keeps_every_argument_is_told_and_nobody_waits_for_ever() {
-    checked(|| {
-        let cases: Vec<(usize, usize)> = (1..=8).flat_map(|window| [(1, window), (3, window)]).chain([(16, 1), (16, 8)]).collect();
-        let cases = Mutex::new(cases.into_iter());
-        let next = || cases.lock().unwrap().next();
-        thread::scope(|scope| {
-            for _ in 0..6 {
-                scope.spawn(|| {
-                    while let Some((workers, window)) = next() {
-                        keep_all(workers, window);
-                    }
-                });
-            }
-        });
+/// Each window in a pool of its own, all at the same time: most of it is waiting.
+fn keep_all_with(workers: usize, windows: impl Iterator<Item = usize> + Send + 'static) {
+    checked(move || {
+        thread::scope(|scope| windows.for_each(|window| drop(scope.spawn(move || keep_all(workers, window)))));
     });
+}
+
+#[test]
+fn one_worker_that_keeps_every_argument_is_told() {
+    keep_all_with(1, 1..=8);
+}
+
+#[test]
+fn a_few_workers_that_keep_every_argument_are_told() {
+    keep_all_with(3, 1..=8);
+}
+
+#[test]
+fn many_workers_that_keep_every_argument_are_told() {
+    keep_all_with(16, [1, 8].into_iter());
 }
 
 #[test]

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getrlimit, kill_process};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use support::{checked, function, native, numbers, values, wait_until_idle};
+use support::{checked, function, native, numbers, scratch, values, wait_until_idle};
 use transom::{Code, Error, MapOptions, Pool, PoolBuilder};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_native-worker");
@@ -274,5 +277,140 @@ fn a_worker_without_descriptors_is_an_error_with_a_name() {
         assert_eq!(codes.last(), Some(&None), "24 are enough for a native worker");
         let named = [Code::StartFailed, Code::DescriptorLimit, Code::WorkerExited, Code::FunctionRaised];
         assert!(codes.iter().flatten().all(|code| named.contains(code)), "{codes:?}");
+    });
+}
+
+/// A control group with a memory limit for processes of a test; `None`, and a line that says so, where none can be made.
+struct SmallGroup(PathBuf);
+
+impl SmallGroup {
+    fn of(bytes: u64) -> Option<Self> {
+        let (old, new) = (Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup"));
+        let (root, file) = if old.is_dir() { (old, "memory.limit_in_bytes") } else { (new, "memory.max") };
+        let group = Self(root.join(scratch("group").file_name().unwrap()));
+        let made = fs::create_dir(&group.0).and_then(|()| fs::write(group.0.join(file), bytes.to_string()));
+        made.map_err(|error| println!("SKIPPED: no control group can be made here: {error}")).ok().map(|()| group)
+    }
+}
+
+impl Drop for SmallGroup {
+    fn drop(&mut self) {
+        let begun = Instant::now();
+        while self.0.is_dir() && fs::remove_dir(&self.0).is_err() && begun.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Runs one of the tests that are left out otherwise, as the host in a process of its own that `command` prepares.
+fn in_a_process_of_its_own(test: &str, prepare: impl FnOnce(&mut Command)) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    prepare(&mut command);
+    let done = command.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && text.contains("1 passed"), "{}: {text}", done.status);
+}
+
+/// Takes shared memory until there is no more; gives the error.
+fn fill(pool: &Pool) -> Error {
+    let mut kept = Vec::new();
+    loop {
+        match pool.share(&numbers(0, (4 << 20) / 8)) {
+            Ok(batch) => kept.push(batch),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[test]
+fn a_host_in_a_small_control_group_is_told_and_not_killed() {
+    let Some(group) = SmallGroup::of(64 << 20) else { return };
+    in_a_process_of_its_own("host_with_little_memory", |command| {
+        let entrance = fs::OpenOptions::new().write(true).open(group.0.join("cgroup.procs")).unwrap();
+        // SAFETY: between fork and exec it makes one system call.
+        unsafe { command.pre_exec(move || rustix::io::write(&entrance, b"0").map(drop).map_err(Into::into)) };
+    });
+}
+
+#[test]
+fn a_host_with_little_address_space_is_told() {
+    in_a_process_of_its_own("host_with_little_memory", |command| {
+        let limit = Rlimit { current: Some(1 << 30), maximum: getrlimit(Resource::As).maximum };
+        // SAFETY: between fork and exec it makes one system call.
+        unsafe { command.pre_exec(move || setrlimit(Resource::As, limit).map_err(Into::into)) };
+    });
+}
+
+#[test]
+fn a_small_dev_shm_is_no_limit() {
+    let mount = "mount -t tmpfs -o size=1m none /dev/shm";
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]);
+        command
+    };
+    if !unshare(mount).output().is_ok_and(|done| done.status.success()) {
+        return println!("SKIPPED: this user may not mount a /dev/shm of its own");
+    }
+    let script = format!("{mount} && exec \"$0\" --exact host_with_a_small_dev_shm --ignored --nocapture");
+    let done = unshare(&script).arg(std::env::current_exe().unwrap()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}
+
+#[test]
+#[ignore = "run by another test, in a process that has little memory"]
+fn host_with_little_memory() {
+    checked(|| {
+        let pool = one().memory_limit(8 << 30).build().unwrap();
+        works(&pool);
+        let error = fill(&pool);
+        assert_eq!(error.code(), Code::SharedMemoryFull, "{error}");
+        works(&pool);
+    });
+}
+
+#[test]
+#[ignore = "run by another test, where /dev/shm is small"]
+fn host_with_a_small_dev_shm() {
+    checked(|| {
+        let pool = one().build().unwrap();
+        let rows = (64 << 20) / 8;
+        assert_eq!(pool.call_blocking(&function("plus_one"), numbers(0, rows)).unwrap().num_rows(), rows);
+    });
+}
+
+#[test]
+fn what_the_host_does_not_see_the_kernel_counts_where_there_are_control_groups() {
+    checked(|| {
+        let pool = one().worker_memory(64 << 20).build().unwrap();
+        works(&pool);
+        if groups().is_empty() {
+            return println!("SKIPPED: no control group can be made here");
+        }
+        let error = fails(&pool, "file_200");
+        assert_eq!(error.code(), Code::WorkerOutOfMemory, "{error}");
+        assert!(
+            error.message().starts_with("out of memory: limit 64 MiB, used ") && error.message().ends_with("killed the worker at 80 MiB"),
+            "{error}"
+        );
+        drop(pool);
+        assert_no_groups();
+    });
+}
+
+#[test]
+fn a_worker_with_little_address_space_is_an_error_with_a_name() {
+    checked(|| {
+        let program = scratch("worker");
+        fs::write(&program, format!("#!/bin/sh\nulimit -v 400000\nexec {WORKER} \"$@\"\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let pool = native(program.to_str().unwrap(), 1).build().unwrap();
+        works(&pool);
+        let error = pool.call_blocking(&function("identity"), numbers(0, (512 << 20) / 8)).unwrap_err();
+        // It cannot map the arguments, and says so by its end.
+        assert_eq!((error.code(), error.function()), (Code::WorkerExited, Some("identity")), "{error}");
+        works(&pool);
+        fs::remove_file(&program).unwrap();
     });
 }

@@ -1,6 +1,9 @@
 //! A host that is made to die, for tests. With a worker program alone it goes through all steps; with a language and a function it calls that, which
 //! never ends.
 
+use std::fs::File;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use support::{native, numbers, steps};
@@ -29,6 +32,15 @@ fn hold(worker: &str, language: &str, function: &str) {
         }
         _ => panic!("{language} is no language"),
     };
-    let pool = builder.build().expect("a pool can be made");
-    _ = pool.call_blocking(&function.expect("a reference"), numbers(0, 1));
+    let pool = Arc::new(builder.build().expect("a pool can be made"));
+    let caller = pool.clone();
+    let call = thread::spawn(move || _ = caller.call_blocking(&function.expect("a reference"), numbers(0, 1)));
+    if language == "java" {
+        // Its functions know no gate: it is gone through for them, once the function is with its worker.
+        while !pool.stats().workers.iter().any(|worker| worker.state == "busy") {
+            thread::yield_now();
+        }
+        drop(File::open(std::env::var("TEST_GATE").expect("the test names its gate")));
+    }
+    _ = call.join();
 }

@@ -15,6 +15,7 @@ pub(crate) fn call(name: &str, column: &ArrayRef) -> Option<Result<ArrayRef, Rem
     let (name, many) = name.rsplit_once('_').and_then(|(name, many)| Some((name, many.parse::<usize>().ok()?))).unwrap_or((name, 0));
     Some(match name {
         "eat" => eat(many),
+        "file" => file(many).map(|()| column.clone()).map_err(raised),
         "stop_self" => stop_self(column),
         "text" => Ok(Arc::new(StringArray::from_iter_values((0..column.len()).map(|_| "x".repeat(many << 20))))),
         "open" => (0..many).map(|_| File::open("/dev/null")).collect::<Result<Vec<File>, _>>().map(|_| column.clone()).map_err(raised),
@@ -36,6 +37,12 @@ fn eat(mebibytes: usize) -> ! {
         std::thread::park();
         std::hint::black_box(&eaten);
     }
+}
+
+/// Writes so many MiB to a file in memory: the worker's, and of no process in particular.
+fn file(mebibytes: usize) -> std::io::Result<()> {
+    let mut file = File::from(rustix::fs::memfd_create("greedy", rustix::fs::MemfdFlags::CLOEXEC)?);
+    (0..mebibytes).try_for_each(|_| file.write_all(&[1; 1 << 20]))
 }
 
 fn stop_self(column: &ArrayRef) -> Result<ArrayRef, RemoteError> {

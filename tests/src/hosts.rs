@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,6 +43,8 @@ impl Host {
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let gate = Gate::new();
         let mut command = Command::new(program);
+        // Ctrl-C is not for it: it has its own end.
+        command.process_group(0);
         command.arg(worker).env(MARK, &mark).env("TEST_GATE", gate.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Task::Hold { language, function } = task {
             command.args([language, function]);
@@ -65,7 +67,10 @@ impl Host {
     /// Kills the host once its function runs; says how long what it started outlived it.
     pub fn kill(mut self) -> Duration {
         let mut host = self.command.spawn().expect("the host program can be started");
-        self.gate.let_through();
+        while !self.gate.let_through_if_there() {
+            assert_eq!(host.try_wait().expect("the host is this process's child"), None, "the host ends before its function runs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         assert!(living(&self.mark).len() > 1, "a host and its worker");
         host.kill().expect("the host lives");
         let outlived = self.wait_for_the_rest();

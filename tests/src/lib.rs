@@ -5,7 +5,10 @@ pub mod garble;
 pub mod hosts;
 pub mod invariants;
 pub mod kills;
+pub mod shortages;
+pub mod stepping;
 pub mod steps;
+pub mod stuck;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,11 +24,11 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 pub use faults::Programs;
 pub use invariants::Belongings;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use transom::{Event, Function, Pool, PoolBuilder};
 
 /// How long a test may take; what takes longer waits for something that will not come.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A pool of native workers.
 pub fn native(worker: &str, workers: usize) -> PoolBuilder {
@@ -133,6 +136,11 @@ impl Gate {
     /// Waits for a function that stands at the gate, and lets it through.
     pub fn let_through(&self) {
         drop(fs::OpenOptions::new().write(true).open(&self.path).expect("the gate is there"));
+    }
+
+    /// Lets a function through that stands at the gate; says whether there was one.
+    pub fn let_through_if_there(&self) -> bool {
+        rustix::fs::open(&self.path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).is_ok()
     }
 }
 

@@ -111,6 +111,17 @@ impl Runtime for Native {
                     std::hint::spin_loop();
                 }
             }
+            "held_sleep" => {
+                held()?;
+                std::thread::sleep(Duration::from_secs(1000));
+                Ok(column)
+            }
+            "held_orphan" => {
+                orphan();
+                held()?;
+                std::thread::sleep(Duration::from_secs(1000));
+                Ok(column)
+            }
             "held_fork" => {
                 // Two: one that would go on for long, and one that has a child of its own.
                 for script in ["exec sleep 1000", "sleep 1000; true"] {
@@ -188,6 +199,18 @@ fn first_time() -> Result<bool, RemoteError> {
     match made {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         made => made.map(|_| true).map_err(|error| RemoteError::new(Code::Internal, error.to_string())),
+    }
+}
+
+/// Leaves a child with all descriptors of this process, the link among them, which is out of the reach of its end; it goes by itself.
+fn orphan() {
+    // SAFETY: the child makes system calls only, and never returns.
+    unsafe {
+        if libc::fork() == 0 {
+            libc::setsid();
+            libc::sleep(2);
+            libc::_exit(0);
+        }
     }
 }
 

@@ -149,6 +149,13 @@ def told(case: Case, error: transom.TransomError, number: int) -> None:
     assert range(number * ROWS, (number + 1) * ROWS) == error.rows or len(error.rows) == 1
 
 
+def outcome(results: Iterator[pa.RecordBatch]) -> pa.Array | transom.TransomError:
+    try:
+        return next(results).column(0)
+    except transom.TransomError as error:
+        return error
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("case", CASES, ids=[case.action.__name__ for case in CASES])
 def test_the_zoo(cage: transom.Pool, case: Case, order: str) -> None:
@@ -163,23 +170,20 @@ def test_the_zoo(cage: transom.Pool, case: Case, order: str) -> None:
     asked = wishes(case, order)
     batches = [batch(wish, number) for number, wish in enumerate(asked)]
     results = cage.map(function, iter(batches))
-    answers: list[Any] = []
-    for number, wish in enumerate(asked):
-        try:
-            answers.append(next(results).column(0))
-        except transom.TransomError as error:
-            answers.append(None)
-            if wish == ATTACK:
-                told(case, error, number)
-            else:
-                assert (wish, error.code_name) == (LEAVE, "WORKER_EXITED"), str(error)
-        else:
-            assert wish == BEHAVE or (wish == ATTACK and not case.codes)
+    # All of them first: what was returned must not change with what comes after it.
+    answers = [outcome(results) for _ in asked]
     with pytest.raises(StopIteration):
         next(results)
-    # Looked at when all have come: what was returned must not change with what comes after it.
-    for answer, sent in zip(answers, batches, strict=True):
-        assert answer is None or (len(answer) == ROWS and case.unsteady) or answer.equals(sent.column(0))
+    for number, (wish, answer, sent) in enumerate(zip(asked, answers, batches, strict=True)):
+        if wish == LEAVE:
+            assert isinstance(answer, transom.WorkerDied), answer
+        elif wish == ATTACK and case.codes:
+            assert isinstance(answer, transom.TransomError), answer
+            told(case, answer, number)
+        else:
+            assert isinstance(answer, pa.Array), answer
+            assert len(answer) == ROWS
+            assert answer.equals(sent.column(0)) or (wish == ATTACK and case.unsteady)
     assert cage.call(alive, ONE).equals(ONE)
 
 

@@ -195,8 +195,7 @@ class Pool:
 
         ``holder`` says who has to let go of it: "worker" for an argument, "host" for a result. ``worker`` and ``pid`` say which worker has the
         argument or gave the result; ``function``, ``batch`` and ``call`` what it belongs to; ``bytes`` and ``age_seconds`` how much, and since
-        when. ``answered`` is true where the function has answered and holds its argument all the same. ``kept_by`` says what keeps such an
-        argument, such as "global `cache` in udfs.py", in a pool with ``trace_leases``.
+        when. ``answered`` is true where the function has answered and holds its argument all the same.
         """
         return self._native.leases()
 

@@ -130,12 +130,6 @@ int32_t conformance_close(void) {
     return code;
 }
 
-const char *conformance_error_id(void) {
-    const char *id = transom_error_id(error);
-    return id == NULL ? "" : id;
-}
-
-const char *conformance_error_text(void) {
-    const char *text = transom_error_text(error);
-    return text == NULL ? "" : text;
+const transom_error_t *conformance_error(void) {
+    return error;
 }

@@ -31,8 +31,7 @@ TRANSOM_EXPORT int32_t conformance_leases(uint64_t *leases);
 /* Ends the pool. */
 TRANSOM_EXPORT int32_t conformance_close(void);
 
-/* The code of the last failure, such as "TRN-4006", and its text; both until the next call. */
-TRANSOM_EXPORT const char *conformance_error_id(void);
-TRANSOM_EXPORT const char *conformance_error_text(void);
+/* The last failure, until the next call. */
+TRANSOM_EXPORT const transom_error_t *conformance_error(void);
 
 #endif

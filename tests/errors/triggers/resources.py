@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import transom
-from room import Room, Seen, X
+from room import NATIVE, Room, Seen, X
 
 from triggers import trigger
 
@@ -57,3 +57,10 @@ def pool_busy(room: Room) -> Seen:
 def result_too_large(room: Room) -> Seen:
     pool = room.pool(result_limit="1MiB")
     return room.seen(lambda: pool.call(same, pa.array(range(MIB))))
+
+
+@trigger(5006)
+def too_many_failures(room: Room) -> Seen:
+    # A function that takes out the rows which kill its worker, and dies of every one.
+    pool = room.pool(python=NATIVE)
+    return room.seen(lambda: pool.call("native:careful_always", pa.array([-2] * 1000)))

@@ -65,7 +65,7 @@ fn main() -> Outcome<()> {
             }
             (Request::Run(run), Some(open)) => match open.run(&run) {
                 Ok(batches) => json!({"batches": batches}),
-                Err(error) => json!({"failed": {"code": code(&*error), "message": error.to_string()}}),
+                Err(error) => json!({"failed": failed(&*error)}),
             },
             (Request::Held, Some(open)) => {
                 let leases: usize = open.pool.stats().workers.iter().map(|worker| worker.leases).sum();
@@ -84,8 +84,20 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn code(error: &(dyn Error + 'static)) -> String {
-    error.downcast_ref::<transom::Error>().map(|error| error.code().id()).unwrap_or_default()
+fn failed(error: &(dyn Error + 'static)) -> Value {
+    let Some(ours) = error.downcast_ref::<transom::Error>() else { return json!({"code": "", "message": error.to_string()}) };
+    json!({"code": ours.code().id(), "message": ours.to_string(), "parts": {
+        "name": ours.code().name(),
+        "message": ours.message(),
+        "function": ours.function(),
+        "batch": ours.batch(),
+        "rows": ours.rows().map(|rows| [rows.start, rows.end]),
+        "worker": ours.worker(),
+        "remote": ours.remote().map(|remote| [&remote.kind, &remote.message, &remote.traceback]),
+        "output": ours.output(),
+        "stack": ours.stack(),
+        "hint": ours.hint(),
+    }})
 }
 
 impl Worker {

@@ -80,7 +80,7 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
         }
         state.seconds += begun.elapsed().as_secs_f64();
         if let Some(growth) = memory.growth_permille() {
-            state.growth_permille = state.growth_permille.max(growth);
+            state.growth_permille = growth;
         }
         state.save(campaign);
         say(&format!(

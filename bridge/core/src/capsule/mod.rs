@@ -14,6 +14,6 @@ mod versions;
 
 pub(crate) use folder::{Folder, unreadable};
 pub(crate) use history::History;
-pub(crate) use record::{Environment, FORMAT, Policies, RECORD, Record, Runtime, STREAM, SourceRecord, VERSION};
+pub(crate) use record::{Environment, FORMAT, LimitsRecord, Policies, RECORD, Record, Runtime, STREAM, SourceRecord, VERSION};
 pub(crate) use save::{Failure, Given, save};
 pub(crate) use versions::versions;

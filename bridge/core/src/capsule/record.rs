@@ -64,6 +64,17 @@ pub(crate) struct Policies {
     pub(crate) memory_limit: u64,
     pub(crate) workers: usize,
     pub(crate) window: usize,
+    #[serde(default)]
+    pub(crate) limits: LimitsRecord,
+}
+
+/// What a worker, and one result of it, might use at most.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LimitsRecord {
+    pub(crate) worker_memory: Option<u64>,
+    pub(crate) worker_descriptors: Option<u64>,
+    pub(crate) worker_processes: Option<u64>,
+    pub(crate) result_limit: Option<u64>,
 }
 
 /// What ran the function.

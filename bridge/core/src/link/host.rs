@@ -9,15 +9,16 @@ use arrow_schema::SchemaRef;
 use tokio::sync::Notify;
 
 use super::MAX_PACKET;
+use super::incoming::Incoming;
 use super::keep::{Keep, within};
 use super::leases::{Lease, Leases, Outgoing};
-use super::message::{Ready, RemoteError, ToHost, ToWorker};
+use super::message::{ToHost, ToWorker};
 use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
 use super::socket::{Packet, Socket};
 use super::wire::violation;
 use crate::exchange::{self, Descriptor, Ledger, same_schema};
 use crate::failure::{Code, Error, Result};
-use crate::function::{Function, Signature};
+use crate::function::Function;
 use crate::memory::{Arena, Extent, Role, Segment, Segments};
 
 /// Packets that may wait for a worker to read; it is sent few at a time, so more means that it does not.
@@ -59,28 +60,6 @@ struct State {
     /// Why the link is no use any more.
     failure: Option<Error>,
     hung_up: bool,
-}
-
-/// What the link leaves to its owner.
-pub enum Incoming {
-    /// The answer to the hello.
-    Ready(Ready),
-    /// The worker's arena is full; see [`HostLink::grant`].
-    NeedSegment(usize),
-    /// A function was loaded, or not.
-    Defined(u32, Result<Signature, RemoteError>),
-    /// A result for a call.
-    Result(u64, RawResult),
-    /// A call failed.
-    Failed(u64, RemoteError),
-    /// A batches function asks for an input.
-    Next(u64),
-    /// A batches function ended.
-    Done(u64),
-    /// The worker closed its end of the link.
-    HungUp,
-    /// The worker gave up a segment of its own; the pool's other links must hear of it.
-    Discarded(u32),
 }
 
 impl HostLink {
@@ -363,11 +342,11 @@ impl HostLink {
         if std::process::id() != self.process {
             return;
         }
-        step!(only "host::give_back");
         let mut state = self.state();
         state.leases.drop_result(result);
         if !state.closed {
             state.releases.push(result);
+            step!(only "host::give_back");
             let quiet = std::mem::take(&mut state.quiet);
             drop(state);
             if quiet {

@@ -65,8 +65,6 @@ pub struct Lease {
     pub age: Duration,
     /// Whether the function has answered, or in a stream has asked for the batch after it: an argument that is still held then was kept.
     pub answered: bool,
-    /// What in the worker keeps an argument that was answered, such as ``global `cache` in udfs.py``; only where the pool traces leases.
-    pub kept_by: Option<String>,
 }
 
 /// The right of the worker to read `extents`; `keep` holds the memory meanwhile.
@@ -274,7 +272,6 @@ impl Leases {
             bytes,
             age: about.since.elapsed(),
             answered,
-            kept_by: None,
         };
         let lent = self.lent.iter().map(|(&number, loan)| (number, lease(Holder::Worker, &loan.about, loan.bytes(), loan.answered)));
         let results = self.results.iter().map(|(&number, held)| (number, lease(Holder::Host, &held.about, held.bytes, true)));

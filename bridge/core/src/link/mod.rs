@@ -4,6 +4,7 @@
 //! packet says where. Descriptors of segments travel beside a packet (`SCM_RIGHTS`, `unix(7)`).
 
 mod host;
+mod incoming;
 mod keep;
 mod leases;
 mod message;
@@ -13,7 +14,8 @@ mod suppressed;
 mod wire;
 mod worker;
 
-pub use host::{HostLink, Incoming};
+pub use host::HostLink;
+pub use incoming::Incoming;
 pub(crate) use keep::{Keep, within};
 pub(crate) use leases::Outgoing;
 pub use leases::{Holder, Lease};

@@ -8,14 +8,13 @@ use futures::{StreamExt, TryStreamExt};
 use super::call::Position;
 use super::{Pool, stream};
 use crate::failure::Result;
-use crate::function::{Function, Kind, OnError};
+use crate::function::{Function, Kind};
 
 impl Pool {
     /// Calls a function with arguments as it was given them before, of which the first batch and row had these numbers.
     pub(crate) async fn again(&self, function: &Function, arguments: Vec<RecordBatch>, batch: u64, row: u64) -> Result<Vec<RecordBatch>> {
         self.inner.usable()?;
-        // What fails is to be seen to fail, whatever the function's policy makes of it.
-        let known = self.inner.known(&function.clone().with_on_error(OnError::Raise)).await?;
+        let known = self.inner.known(function).await?;
         if known.signature().kind == Kind::Batches {
             let source = futures::stream::iter(arguments.into_iter().map(Ok)).boxed();
             let schema = Arc::new(known.signature().returns.clone().map_or_else(OnceLock::new, OnceLock::from));

@@ -236,7 +236,10 @@ impl Inner {
             Some(batch) => batch,
             None => match self.outgoing(&posting.arguments, posting.number) {
                 Ok(batch) => posting.outgoing.insert(batch),
-                Err(error) => return posting.shortage.judge(self, error).map(|()| None),
+                Err(error) => {
+                    room.give_back_quietly();
+                    return posting.shortage.judge(self, error).map(|()| None);
+                }
             },
         };
         step!("host::exported");
@@ -325,7 +328,7 @@ impl Shortage {
         match self.since {
             // Once for each wait: workers that trim must ask for new segments soon.
             None => inner.memory.trim(),
-            Some(since) if since.elapsed() > inner.patience(MEMORY_WAIT) => return Err(inner.explained(error)),
+            Some(since) if inner.is_over(since, MEMORY_WAIT) => return Err(inner.explained(error)),
             Some(_) => {}
         }
         self.since.get_or_insert_with(Instant::now);

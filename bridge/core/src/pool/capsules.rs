@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::builder::Options;
 use super::registry::Known;
 use super::{Inner, launches};
-use crate::capsule::{Environment, Failure, Given, History, Policies, Runtime, save, versions};
+use crate::capsule::{Environment, Failure, Given, History, LimitsRecord, Policies, Runtime, save, versions};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
@@ -79,11 +79,12 @@ impl Capsules {
     }
 }
 
-/// Failures of a batch, for which its arguments are worth keeping; a defect of Transom is one too.
+/// Failures of a batch, for which its arguments are worth keeping; a defect of Transom is one too. A function that is suspended did not run.
 fn is_of_a_batch(code: Code) -> bool {
-    match code.family() {
-        2 => !matches!(code, Code::StartTimeout | Code::HostGone | Code::ForkedHandle | Code::PoolClosed | Code::Cancelled),
-        family => matches!(family, 3 | 4 | 9),
+    match code {
+        Code::StartTimeout | Code::HostGone | Code::ForkedHandle | Code::PoolClosed | Code::Cancelled | Code::FunctionSuspended => false,
+        Code::ResultTooLarge => true,
+        _ => matches!(code.family(), 2 | 3 | 4 | 9),
     }
 }
 
@@ -140,6 +141,12 @@ impl Inner {
                 memory_limit: self.memory.budget.limit(),
                 workers: options.workers,
                 window: options.window,
+                limits: LimitsRecord {
+                    worker_memory: options.limits.memory,
+                    worker_descriptors: options.limits.descriptors,
+                    worker_processes: options.limits.processes,
+                    result_limit: options.result_limit,
+                },
             },
             runtime: self.runtime(&launch),
             environment: Environment {

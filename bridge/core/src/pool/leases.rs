@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Inner;
 use crate::failure::{Code, Error};
@@ -68,11 +68,14 @@ impl Inner {
         workers.iter().flat_map(|(worker, process, link)| link.leases(*worker, *process)).collect()
     }
 
-    /// How long to wait for memory, of a time that is enough where workers are at work.
-    pub(super) fn patience(&self, usual: Duration) -> Duration {
-        let leases = self.leases();
-        let kept = leases.iter().any(|(_, lease)| lease.holder == Holder::Worker);
-        if kept && leases.iter().all(|(_, lease)| lease.holder == Holder::Worker && lease.answered) { RETAINED_WAIT } else { usual }
+    /// Whether the wait for memory has lasted long enough: `usual` is for where workers are at work and may give some back.
+    pub(super) fn is_over(&self, since: Instant, usual: Duration) -> bool {
+        let waited = since.elapsed();
+        let hopeless = || {
+            let standing = Standing::of(&self.leases());
+            standing.is_kept() && standing.under_way == 0
+        };
+        waited > usual || (waited > RETAINED_WAIT && hopeless())
     }
 
     /// A shortage with the report of who holds what; where functions that keep their arguments are the reason, it says that instead. Other errors
@@ -83,12 +86,13 @@ impl Inner {
         }
         let leases = self.leases();
         let error = error.with_hint(self.holders(&leases));
-        match retained(&leases) {
-            Some(message) => {
-                let message = format!("{message}, and {}", error.message());
+        let standing = Standing::of(&leases);
+        match &standing.most {
+            Some((function, Sum { batches, bytes })) if standing.is_kept() => {
+                let message = format!("function `{function}` keeps {batches} batches of {bytes} bytes that it has answered, and {}", error.message());
                 error.with_code(Code::InputRetained).with_message(message)
             }
-            None => error,
+            _ => error,
         }
     }
 
@@ -114,19 +118,33 @@ impl Inner {
     }
 }
 
-/// What to say where functions keep more of their arguments than is held for any other reason.
-fn retained(leases: &[(u64, Lease)]) -> Option<String> {
-    let mut kept: BTreeMap<&str, Sum> = BTreeMap::new();
-    let (mut under_way, mut results) = (0, 0);
-    for (_, lease) in leases {
-        match (lease.holder, lease.answered) {
-            (Holder::Worker, true) => kept.entry(&lease.function).or_default().add(lease),
-            (Holder::Worker, false) => under_way += lease.bytes,
-            (Holder::Host, _) => results += lease.bytes,
+/// What is held for which reason, in bytes.
+struct Standing {
+    /// The function that keeps the most of its arguments, and what it keeps.
+    most: Option<(String, Sum)>,
+    kept: u64,
+    under_way: u64,
+    results: u64,
+}
+
+impl Standing {
+    fn of(leases: &[(u64, Lease)]) -> Self {
+        let mut functions: BTreeMap<&str, Sum> = BTreeMap::new();
+        let (mut under_way, mut results) = (0, 0);
+        for (_, lease) in leases {
+            match (lease.holder, lease.answered) {
+                (Holder::Worker, true) => functions.entry(&lease.function).or_default().add(lease),
+                (Holder::Worker, false) => under_way += lease.bytes,
+                (Holder::Host, _) => results += lease.bytes,
+            }
         }
+        let kept = functions.values().map(|sum| sum.bytes).sum();
+        let most = functions.into_iter().max_by_key(|(_, sum)| sum.bytes).map(|(function, sum)| (function.to_owned(), sum));
+        Self { most, kept, under_way, results }
     }
-    let all: u64 = kept.values().map(|sum| sum.bytes).sum();
-    let (function, sum) = kept.into_iter().max_by_key(|(_, sum)| sum.bytes)?;
-    (all >= under_way && all >= results && sum.bytes > 0)
-        .then(|| format!("function `{function}` keeps {} batches of {} bytes that it has answered", sum.batches, sum.bytes))
+
+    /// Whether more is held by functions that keep their arguments than for any other reason.
+    fn is_kept(&self) -> bool {
+        self.kept > 0 && self.kept >= self.under_way && self.kept >= self.results
+    }
 }

@@ -240,6 +240,15 @@ impl State {
 pub(super) struct Room<'a> {
     places: &'a Places,
     worker: usize,
+    quiet: bool,
+}
+
+impl Room<'_> {
+    /// Gives it back without a word, for want of memory: those who wait for memory too would each wake all the others in turn, for ever. Who waits
+    /// for room alone looks by itself soon.
+    pub(super) fn give_back_quietly(mut self) {
+        self.quiet = true;
+    }
 }
 
 impl Drop for Room<'_> {
@@ -247,7 +256,9 @@ impl Drop for Room<'_> {
         let mut state = self.places.state();
         state.places[self.worker].promised -= 1;
         drop(state);
-        self.places.changed.send_replace(());
+        if !self.quiet {
+            self.places.changed.send_replace(());
+        }
     }
 }
 
@@ -302,7 +313,7 @@ impl Places {
     pub(super) fn take_room(&self, language: Language) -> Result<Option<Room<'_>>> {
         self.with_room(language, |worker, place, _| {
             place.promised += 1;
-            Ok(Room { places: self, worker })
+            Ok(Room { places: self, worker, quiet: false })
         })
     }
 

@@ -157,6 +157,11 @@ impl Capsule {
                 builder.java(chosen).java_class_path(&record.runtime.java_class_path).java_options(record.runtime.java_options.iter().cloned())
             }
         };
+        let limits = &record.policies.limits;
+        let builder = limits.worker_memory.into_iter().fold(builder, PoolBuilder::worker_memory);
+        let builder = limits.worker_descriptors.into_iter().fold(builder, PoolBuilder::worker_descriptors);
+        let builder = limits.worker_processes.into_iter().fold(builder, PoolBuilder::worker_processes);
+        let builder = limits.result_limit.into_iter().fold(builder, PoolBuilder::result_limit);
         Ok(match self.working_directory() {
             Some(directory) => builder.working_directory(directory),
             None => builder,

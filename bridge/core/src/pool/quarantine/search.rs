@@ -10,14 +10,14 @@ use arrow_select::concat::concat;
 use super::{BadRow, Reason, told};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
-use crate::function::OnError;
+use crate::function::{Kind, OnError};
 use crate::pool::Inner;
 use crate::pool::arguments::assemble;
 use crate::pool::call::{Position, conform};
 use crate::pool::registry::Known;
 
-/// The most calls for one batch.
-const MOST_ATTEMPTS: u32 = 16_384;
+/// The most calls for one batch, its own among them.
+const MOST_CALLS: u32 = 16_384;
 /// The most of them that may end a worker, which costs a new process each time.
 const MOST_DEATHS: u32 = 64;
 
@@ -56,7 +56,7 @@ pub(super) struct Search<'a> {
     known: &'a Arc<Known>,
     arguments: &'a RecordBatch,
     position: &'a Position,
-    attempts: u32,
+    calls: u32,
     deaths: u32,
     /// The rows that are still to be run; the last come first.
     pieces: Vec<Piece>,
@@ -68,7 +68,7 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub(super) fn new(inner: &'a Inner, known: &'a Arc<Known>, arguments: &'a RecordBatch, position: &'a Position) -> Self {
-        Self { inner, known, arguments, position, attempts: 0, deaths: 0, pieces: Vec::new(), empty: None, parts: Vec::new(), bad: Vec::new() }
+        Self { inner, known, arguments, position, calls: 1, deaths: 0, pieces: Vec::new(), empty: None, parts: Vec::new(), bad: Vec::new() }
     }
 
     /// Looks for the rows to blame for the batch's failure; gives the results of the others, with nulls between them where rows stay, and the rows.
@@ -80,7 +80,7 @@ impl<'a> Search<'a> {
                 self.halve(piece);
                 continue;
             }
-            if self.attempts == MOST_ATTEMPTS || self.deaths == MOST_DEATHS {
+            if self.calls == MOST_CALLS || self.deaths == MOST_DEATHS {
                 return Err(self.gave_up(&first, piece.rows.start));
             }
             piece.runs += 1;
@@ -94,7 +94,7 @@ impl<'a> Search<'a> {
     }
 
     async fn attempt(&mut self, piece: &Piece) -> Result<()> {
-        self.attempts += 1;
+        self.calls += 1;
         self.known.attempts.fetch_add(1, Ordering::Relaxed);
         let start = self.position.rows.start;
         let place = Position { batch: self.position.batch, rows: start + piece.rows.start as u64..start + piece.rows.end as u64 };
@@ -151,16 +151,17 @@ impl<'a> Search<'a> {
 
     fn gave_up(&self, first: &Error, reached: usize) -> Error {
         let message = format!(
-            "gave up looking for the rows that fail, after {} attempts of which {} ended a worker: {} were found in the first {reached} of {}. The batch failed \
-             with: {}",
-            self.attempts,
+            "gave up looking for the rows that fail: after {} calls, {} of which ended a worker, {} of the first {reached} of {} rows were found to. The batch \
+             failed with: {}",
+            self.calls,
             self.deaths,
             self.bad.len(),
             self.arguments.num_rows(),
             first.message()
         );
-        caused_by(first, message)
-            .with_hint("mend the function, send smaller batches, or write a row function, which tells by itself for which rows it raises")
+        let raises = self.known.signature().kind == Kind::Scalar && !is_death(first.code());
+        let more = if raises { ", or write a row function, which tells by itself for which rows it raises" } else { "" };
+        caused_by(first, message).with_hint(format!("mend the function, or send smaller batches{more}"))
     }
 }
 

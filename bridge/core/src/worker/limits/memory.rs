@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource};
 
-/// How much a process may come to have between two looks, in bytes a second: what two cores fault in, and then some.
-const GROWTH: u64 = 4 << 30;
+/// How much a process may come to have between two looks, in bytes a second: what a core faults in with large pages, and then some.
+const GROWTH: u64 = 8 << 30;
 /// Looks are no closer than this, so that the pool's thread has time for other things...
 const SOONEST: Duration = Duration::from_millis(5);
 /// ...and no farther apart.

@@ -16,6 +16,7 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -99,10 +100,26 @@ public final class Host {
       }
       return Map.of("batches", output.written());
     } catch (TransomException e) {
-      return failed(e.id(), e);
+      return Map.of("failed", Map.of("code", e.id(), "message", e.toString(), "parts", parts(e)));
     } catch (Exception e) {
       return failed(e instanceof Golden.Unreadable || isOfArrow(e) ? "arrow-java" : "", e);
     }
+  }
+
+  /** All that an error says. */
+  private static Map<String, Object> parts(TransomException error) {
+    Map<String, Object> parts = new HashMap<>();
+    parts.put("name", error.codeName());
+    parts.put("message", error.getMessage());
+    parts.put("function", error.function().orElse(null));
+    parts.put("batch", error.batch().isPresent() ? error.batch().getAsLong() : null);
+    parts.put("rows", error.firstRow().isPresent() ? List.of(error.firstRow().getAsLong(), error.endRow().orElseThrow()) : null);
+    parts.put("worker", error.worker().orElse(null));
+    parts.put("remote", error.remote().map(remote -> List.of(remote.type(), remote.message(), remote.traceback())).orElse(null));
+    parts.put("output", error.output());
+    parts.put("stack", error.stack().orElse(null));
+    parts.put("hint", error.hint().orElse(null));
+    return parts;
   }
 
   private static Map<String, Object> failed(String code, Exception error) {
