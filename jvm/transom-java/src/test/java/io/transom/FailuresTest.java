@@ -108,6 +108,13 @@ class FailuresTest {
       }
       assertEquals(Optional.empty(), results.deadLetters());
       assertEquals(List.of(), pool.deadLetters(allocator));
+    }
+  }
+
+  @Test
+  void aClosedStreamGivesNoDeadLetters() {
+    try (Pool pool = Workers.python(1).build()) {
+      Batches results = pool.map(noThrees, List.<VectorSchemaRoot>of().iterator(), allocator, MapOptions.DEFAULT);
       results.close();
       assertThrows(IllegalStateException.class, results::deadLetters);
     }
