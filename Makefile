@@ -16,8 +16,8 @@ MAVEN := mvn --batch-mode --no-transfer-progress --file jvm/pom.xml
 # The newest JDK that there is: the JVM's tests run on that of Maven, and once more on this.
 JAVA_NEWEST ?= $(lastword $(shell ls -d /usr/lib/jvm/*/bin/java 2>/dev/null | sed -E 's:.*/[a-z]*-?([0-9]+)[^/]*/bin/java:\1 &:' | sort -n | cut -d' ' -f2))
 
-.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm soak check-sanitizers check-valgrind lint audit format \
-	bench bench-native bench-jvm docs clean tools tools-jvm
+.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm soak fuzz fuzz-build fuzz-release check-sanitizers check-valgrind lint audit format \
+	bench bench-native bench-jvm bench-peers docs clean tools tools-jvm
 
 help: ## Lists the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -98,6 +98,29 @@ check-sanitizers: tools ## Runs the Rust tests under AddressSanitizer and LeakSa
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --locked --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/sanitizer \
 		--package transom --package transom-ffi --package transom-tests --lib --bins --tests
 
+# The flags are those of cargo-fuzz, which so is not needed; where it is installed, it works too (fuzz/README.md).
+FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_BIN = target/fuzz/$(shell rustc -vV | sed -n 's/^host: //p')/release
+FUZZ_TARGETS := descriptor message schema batch
+FUZZ_SECONDS ?= 60
+
+fuzz-build: tools
+	@command -v c++ >/dev/null || { echo "a C++ compiler is missing, for libFuzzer: install g++ (Debian: apt-get install build-essential)"; exit 1; }
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz \
+		--target $$(rustc -vV | sed -n 's/^host: //p')
+
+# What is new goes to target/fuzz/corpus; `fuzz/corpus` is only read. The time is for all targets together.
+fuzz: fuzz-build ## Fuzzes what workers may lie about, under AddressSanitizer: FUZZ_SECONDS=60
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/corpus/$$target fuzz/artifacts/$$target; \
+		$(FUZZ_BIN)/$$target -max_total_time=$$(($(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)))) -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix=fuzz/artifacts/$$target/ target/fuzz/corpus/$$target fuzz/corpus/$$target; \
+	done
+
+fuzz-release: fuzz-build ## Fuzzes on until the counts of a release are reached; goes on where it was stopped
+	$(PYTHON) fuzz/release.py $(FUZZ_BIN)
+
 # The examples of every language, and misuse of the C ABI. What is missing (Go, Node.js) is named by the test that needs it.
 test-ffi: ffi
 	$(BIN)/python -m pytest -q ffi/tests
@@ -146,7 +169,7 @@ format: $(VENV)/.locked ## Formats the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Measures, prints the table, and draws the plot; bench-jvm has the JVM's part
+bench: setup ## Measures, prints the table, and draws the plot; bench-jvm and bench-peers have more
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
@@ -160,6 +183,19 @@ bench-jvm: setup tools-jvm ## Measures the JVM as host and as worker, beside Py4
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(MAVEN) --quiet package -DskipTests -P bench --projects ../benches/jvm --also-make
 	$(BIN)/python benches/bench_jvm.py
+
+# The peers have an environment of their own, made anew when their locked versions change.
+PEERS := target/peers-venv
+$(PEERS)/.locked: benches/peers/requirements.txt | tools
+	rm -rf $(PEERS)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements.txt
+	touch $@
+
+bench-peers: setup $(PEERS)/.locked ## Measures Transom beside PySpark, Ray, Daft, DuckDB, DataFusion, polars and Flight
+	$(CARGO) build --release --locked --package transom-bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+	$(BIN)/python benches/bench_peers.py
 
 docs: ## Builds the Rust API documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --package transom

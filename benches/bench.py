@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -78,10 +78,6 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """The options."""
-
-    def listed(kind: type) -> Any:
-        return lambda text: [kind(item) for item in text.split(",")]
-
     parser = argparse.ArgumentParser(description="Measures Transom beside its peers and the machine's limits.")
     parser.add_argument("--quick", action="store_true", help="a minute's worth: trust nothing under a factor of two")
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, or {QUICK_ROUNDS} when quick")
@@ -93,6 +89,11 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     return options
+
+
+def listed(kind: type) -> Callable[[str], list[Any]]:
+    """An option with several values, between commas."""
+    return lambda text: [kind(item) for item in text.split(",")]
 
 
 def say(text: str) -> None:
@@ -141,6 +142,10 @@ class Bench:
         """Functions by sizes."""
         return list(product(self.options.functions, self.options.rows))
 
+    def takes(self, process: Process, function: str) -> bool:
+        """Whether the contestant has this function, as all have in most benches."""
+        return True
+
     def ask(self, process: Process, do: str, **details: Any) -> dict[str, Any] | None:
         """An answer, or None from now on for a contestant that failed."""
         if process.entry.name in self.failures:
@@ -158,6 +163,8 @@ class Bench:
             say(f"checking {function}, {rows} rows")
             expected = self.expected(function, rows)
             for process in self.processes:
+                if not self.takes(process, function):
+                    continue
                 out = self.folder / "check.arrows"
                 if self.ask(process, "check", function=function, rows=rows, batches=CHECKED[rows], out=str(out)) is None:
                     continue
@@ -179,9 +186,14 @@ class Bench:
         """The rounds. Within a cell the contestants follow each other at once, each round beginning with another."""
         for turn in range(self.options.rounds):
             say(f"round {turn + 1} of {self.options.rounds}")
-            first = turn % max(len(self.processes), 1)
-            for function, rows in self.grid():
-                for process in self.processes[first:] + self.processes[:first]:
+            self.round(turn)
+
+    def round(self, turn: int) -> None:
+        """All cells once."""
+        first = turn % max(len(self.processes), 1)
+        for function, rows in self.grid():
+            for process in self.processes[first:] + self.processes[:first]:
+                if self.takes(process, function):
                     self.measure(process, function, rows)
 
     def measure(self, process: Process, function: str, rows: int) -> None:

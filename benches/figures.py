@@ -11,6 +11,9 @@ from typing import Any
 
 from processes import BASE
 
+# Where the distribution of single calls is drawn: evenly at first, then closer and closer to the slowest.
+SHARES = (*(step / 20 for step in range(19)), *(1 - 10 ** (-step / 4) for step in range(4, 14)))
+
 
 @dataclass
 class Cell:
@@ -84,6 +87,11 @@ def rates(cell: Cell) -> list[float]:
     return [cell.total / stream["seconds"] for stream in cell.streams]
 
 
+def to_base(cell: Cell, base: Cell) -> float:
+    """How many times as fast: the median of the rounds' ratios. One that failed half-way has fewer rounds."""
+    return median(mine / its for mine, its in zip(rates(cell), rates(base), strict=False))
+
+
 def function_seconds(base: Cell) -> float:
     """What the function itself takes for a batch: the time in process without the checksum."""
     return median((stream["seconds"] - stream["checksum_seconds"]) / base.batches for stream in base.streams)
@@ -117,8 +125,7 @@ def summarise(cell: Cell, base: Cell | None, payload: Payload, limits: Limits | 
         if cell.streams[0].get(copied) is not None:
             figures[f"{copied}_per_row"] = per_row(copied)
     if base is not None:
-        # One that failed half-way has fewer rounds.
-        figures["to_in_process"] = median(mine / its for mine, its in zip(speeds, rates(base), strict=False))
+        figures["to_in_process"] = to_base(cell, base)
         if limits is not None:
             figures["to_limit"] = rate * limits.stream(payload, function_seconds(base)) / cell.rows
     if cell.calls:
@@ -126,10 +133,11 @@ def summarise(cell: Cell, base: Cell | None, payload: Payload, limits: Limits | 
     return figures
 
 
-def call_figures(cell: Cell, base: Cell | None, payload: Payload, limits: Limits | None) -> dict[str, float]:
+def call_figures(cell: Cell, base: Cell | None, payload: Payload, limits: Limits | None) -> dict[str, Any]:
     """Microseconds for one call of one row, all rounds together, and ratios of the medians."""
     ordered = sorted(cell.calls)
-    calls = {name: quantile(ordered, share) / 1e3 for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
+    calls: dict[str, Any] = {name: quantile(ordered, share) / 1e3 for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
+    calls["quantiles"] = [(share, quantile(ordered, share) / 1e3) for share in SHARES]
     if base is not None and base.calls:
         calls["to_in_process"] = median(base.calls) / 1e3 / calls["p50"]
         if limits is not None:

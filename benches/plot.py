@@ -1,4 +1,4 @@
-"""The picture for the README: what a row costs at each batch size, and throughput beside the in-process call.
+"""The picture for the README: what a row costs at each batch size, throughput beside the in-process call, and how long single calls take.
 
 Usage, to draw again from saved results: python benches/plot.py results.json picture.svg
 """
@@ -16,6 +16,7 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from functions import CASES
 from processes import BASE, ENTRIES
@@ -35,26 +36,51 @@ BARS = 64 << 10
 SIZES = {1: "1", 8 << 10: "8 Ki", 64 << 10: "64 Ki", 1 << 20: "1 Mi"}
 
 
+STYLE = {
+    "font.size": 9,
+    "svg.hashsalt": "transom",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+}
+
+
 def draw(results: dict[str, Any], out: Path) -> None:
-    """Writes the picture; the same results give the same file."""
-    style = {
-        "font.size": 9,
-        "svg.hashsalt": "transom",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#dddddd",
-        "grid.linewidth": 0.6,
-    }
-    with pyplot.rc_context(style):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.5), width_ratios=(1, 1.25), layout="constrained")
-        curves(left, results["cells"])
-        bars(right, results["cells"])
-        handles, labels = left.get_legend_handles_labels()
+    """Writes the picture; the same results give the same file. Results of an older run may lack the times of single calls."""
+    calls = [cell for cell in results["cells"] if cell["function"] == CURVE and "quantiles" in cell.get("call", {})]
+    panels = 3 if calls else 2
+    with pyplot.rc_context(STYLE):
+        ratios = (1, 1.25, 1)[:panels]
+        figure, axes = pyplot.subplots(1, panels, figsize=(sum(ratios) * 4.4, 4.5), width_ratios=ratios, layout="constrained")
+        curves(axes[0], results["cells"])
+        bars(axes[1], results["cells"])
+        if calls:
+            distribution(axes[2], calls)
+        handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-        figure.savefig(out, format="svg", metadata={"Date": None})
-        pyplot.close(figure)
+        save(figure, out)
+
+
+def save(figure: Figure, out: Path) -> None:
+    """As SVG without a date."""
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def distribution(axes: Axes, cells: list[dict[str, Any]]) -> None:
+    """Which share of single calls took longer than so many microseconds."""
+    for cell in cells:
+        shares = [1 - share for share, _ in cell["call"]["quantiles"]]
+        times = [time for _, time in cell["call"]["quantiles"]]
+        axes.plot(times, shares, color=COLOURS[cell["contestant"]])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("microseconds")
+    axes.set_ylabel("share of calls that take longer")
+    axes.set_title(f"Single calls of one row: {CASES[CURVE].title}")
 
 
 def curves(axes: Axes, cells: list[dict[str, Any]]) -> None:

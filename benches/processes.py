@@ -136,3 +136,27 @@ def cpu_seconds(pid: int) -> float:
     /proc/PID/stat says the same in steps of 10 ms, too coarse here. See clock_getcpuclockid(3) for the number.
     """
     return time.clock_gettime_ns((~pid << 3) | 2) / 1e9
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it, as far as they run."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # It has ended.
+            # The name, in parentheses, may hold anything.
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(status.parent.name))
+    found = [pid]
+    for member in found:
+        found += parents.get(member, [])
+    return found
+
+
+def memory(pids: list[int]) -> int:
+    """Bytes of memory that these processes hold, what they share counted once (PSS, by proc_pid_smaps(5))."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):  # It has ended.
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+    return total

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,11 @@ class Host:
 
 def serve(contestant: Contestant) -> None:
     """Answers the driver until it closes the input. The first argument is the folder with the batches."""
-    host = Host(contestant, Path(sys.argv[1]))
+    answer(Host(contestant, Path(sys.argv[1])), contestant.close)
+
+
+def answer(host: Any, close: Callable[[], None]) -> None:
+    """Does with `host` what the driver asks, line by line, then closes."""
     # Answers go to the real standard output; whatever a library prints goes to standard error instead.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -161,9 +165,9 @@ def serve(contestant: Contestant) -> None:
         for line in sys.stdin:
             request = json.loads(line)
             try:
-                answer = getattr(host, request.pop("do"))(**request)
+                given = getattr(host, request.pop("do"))(**request)
             except Exception:  # The driver shows it, and goes on without this contestant.
-                answer = {"error": traceback.format_exc()}
-            print(json.dumps(answer), file=answers, flush=True)
+                given = {"error": traceback.format_exc()}
+            print(json.dumps(given), file=answers, flush=True)
     finally:
-        contestant.close()
+        close()

@@ -30,15 +30,23 @@ RULES: list[tuple[str, str]] = [
     # Names of functions' interpreter: newer ones underline the place, and name the process of a thread.
     (r"\n *[~^]+(?=\n|$)", ""),
     (r"(?<=0xADDRESS) \[[^]\n]*\]", ""),
-    # How many of the host's own threads and how much of its memory there are is not a message's affair.
-    (r"(workers hold )\d+( batches of )\d+( bytes; )\d+( segments of )\d+", r"\1N\2N\3N\4N"),
+    # Who holds memory is told; how much depends on what came back just before.
+    (r"(?m)^    \d+ bytes: \d+ ", "    N bytes: N "),
+    (r"(?m)^    \d+ bytes: (shared batches, and free room in )\d+", r"    N bytes: \1N"),
 ]
 
 
 def normal(text: str, folder: Path) -> str:
     """What the golden files hold of `text`; `folder` is where the trigger put its files."""
     library = sysconfig.get_path("stdlib")
-    for path, name in [(f"{folder}/", ""), (f"{HERE}/triggers/", ""), (sys.executable, "PYTHON"), (library, "LIBRARY"), (ROOT, "REPOSITORY")]:
+    for path, name in [
+        (f"{folder}/", ""),
+        (folder, "FOLDER"),
+        (f"{HERE}/triggers/", ""),
+        (sys.executable, "PYTHON"),
+        (library, "LIBRARY"),
+        (ROOT, "REPOSITORY"),
+    ]:
         text = text.replace(str(path), name)
     for pattern, replacement in RULES:
         text = re.sub(pattern, replacement, text)

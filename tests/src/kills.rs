@@ -1,5 +1,6 @@
 //! SIGKILL at random moments, under load: every batch is answered once or fails with its code.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -43,13 +44,15 @@ pub fn under_load(pool: &Arc<Pool>, work: &Load, kills: u64, pause: Duration, ra
     let enough = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..2).map(|caller| load(pool.clone(), work.clone(), enough.clone(), caller)).collect();
     let mut outcome = Outcome::default();
+    let mut dead = HashSet::new();
     while outcome.kills < kills && !over.load(Ordering::Relaxed) && !callers.iter().any(thread::JoinHandle::is_finished) {
         thread::sleep(Duration::from_micros(random.below(pause.as_micros() as u64)));
         let pids: Vec<u32> = pool.stats().workers.iter().filter(|worker| worker.state != "starting").filter_map(|worker| worker.pid).collect();
         if !pids.is_empty() {
             let pid = pids[random.below(pids.len() as u64) as usize];
-            // A worker that has just died of the last kill is not reaped yet, or is: either way this is no kill.
-            outcome.kills += u64::from(kill_process(Pid::from_raw(pid as i32).expect("a number of a process"), Signal::KILL).is_ok());
+            // One that was killed before and is not reaped yet takes the signal again, which is no kill.
+            let killed = kill_process(Pid::from_raw(pid as i32).expect("a number of a process"), Signal::KILL).is_ok();
+            outcome.kills += u64::from(killed && dead.insert(pid));
         }
     }
     enough.store(true, Ordering::Relaxed);

@@ -69,6 +69,11 @@ def schema_mismatch(room: Room) -> Seen:
     return room.seen(lambda: room.shared.map(double, iter(batches)).read_all())
 
 
+@trigger(6009)
+def capsule_unreadable(room: Room) -> Seen:
+    return room.seen(lambda: transom.replay(room.folder / "capsule"))
+
+
 @trigger(6008)
 def bad_argument(room: Room) -> Seen:
     # Only the C ABI takes pointers.

@@ -59,6 +59,20 @@ def result_too_large(room: Room) -> Seen:
     return room.seen(lambda: pool.call(same, pa.array(range(MIB))))
 
 
+@trigger(5005)
+def input_retained(room: Room) -> Seen:
+    seen = []
+
+    @transom.udf
+    def first_seen(x: pa.Int64Array) -> pa.BooleanArray:
+        seen.append(x)
+        return pa.array([len(seen) == 1] * len(x))
+
+    pool = room.pool(memory_limit=16 * MIB)
+    batch = pa.record_batch({"x": pa.array(range(1 << 17))})  # 1 MiB
+    return room.seen(lambda: [None for _ in pool.map(first_seen, (batch for _ in range(100)))])
+
+
 @trigger(5006)
 def too_many_failures(room: Room) -> Seen:
     # A function that takes out the rows which kill its worker, and dies of every one.

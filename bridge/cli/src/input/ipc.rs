@@ -10,10 +10,8 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 use transom::Result;
 
 use super::meter::Metered;
-use super::{Batches, Format, Input, Plan, Probe, Stream, malformed, open, open_once, reading, unreadable};
-
-/// A stream from anywhere.
-pub(super) type StreamReader = arrow_ipc::reader::StreamReader<BufReader<Box<dyn Read + Send>>>;
+use super::stream::StreamReader;
+use super::{Batches, Format, Input, Plan, Probe, Stream, claims, malformed, open, open_once, reading, unreadable};
 
 /// How much of the beginning tells what it is.
 const HEAD: u64 = 6;
@@ -44,6 +42,7 @@ fn kind_of(path: &Path, head: &[u8]) -> Result<Format> {
 }
 
 pub(super) fn probe_file(path: &Path) -> Result<Probe> {
+    claims::check_file(path)?;
     let reader = file_reader(path, None)?;
     Ok(Probe { schema: plain(&reader.schema()), inferred: false, stream: None })
 }
@@ -92,5 +91,5 @@ fn file_reader(path: &Path, projection: Option<Vec<usize>>) -> Result<FileReader
 }
 
 fn stream_reader(path: &Path, source: Box<dyn Read + Send>) -> Result<StreamReader> {
-    StreamReader::try_new(BufReader::with_capacity(1 << 20, source), None).map_err(|error| reading(path, Format::Stream, error))
+    StreamReader::try_new(source).map_err(|error| reading(path, Format::Stream, error))
 }

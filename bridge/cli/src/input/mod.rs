@@ -1,6 +1,7 @@
 //! Reading: files of several formats as one stream of record batches, one file after the other, never a whole file in memory.
 
 mod ahead;
+mod claims;
 mod csv;
 mod damage;
 mod find;
@@ -11,6 +12,7 @@ mod meter;
 mod parquet;
 mod rechunk;
 mod schema;
+mod stream;
 mod text;
 
 use std::fs::File;
@@ -53,7 +55,7 @@ struct Input {
 /// An input that is read from beginning to end, once.
 enum Stream {
     /// An Arrow stream whose schema was read.
-    Arrow(Box<ipc::StreamReader>),
+    Arrow(Box<stream::StreamReader>),
     /// Anything else: what was read to find the types, and the rest.
     Bytes(Box<dyn Read + Send>),
 }
@@ -255,5 +257,7 @@ fn short(text: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod mutations;
 #[cfg(test)]
 mod tests;

@@ -36,8 +36,12 @@ impl Source for Maker {
 
 impl Host {
     pub fn new() -> Self {
+        Self::with_limit(1 << 30)
+    }
+
+    pub fn with_limit(limit: u64) -> Self {
         let segments = Arc::new(Segments::default());
-        let maker = Maker { budget: Budget::new(1 << 30), segments: segments.clone(), made: AtomicU32::new(0) };
+        let maker = Maker { budget: Budget::new(limit), segments: segments.clone(), made: AtomicU32::new(0) };
         Self { arena: Arena::new(maker), segments }
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, make_array};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::{concat::concat, filter::filter, take::take};
@@ -141,9 +140,7 @@ fn compute(column: &ArrayRef) {
     if !loses_rows(&column.to_data()) {
         select(column);
     }
-    if let Ok(formatter) = ArrayFormatter::try_new(column, &FormatOptions::default()) {
-        (0..len).for_each(|row| _ = formatter.value(row).try_to_string());
-    }
+    _ = format!("{column:?}");
 }
 
 fn select(column: &ArrayRef) {
