@@ -115,6 +115,8 @@ enum transom_code {
     TRANSOM_CODE_BATCH_TOO_LARGE = 5002,
     TRANSOM_CODE_POOL_BUSY = 5003,
     TRANSOM_CODE_RESULT_TOO_LARGE = 5004,
+    TRANSOM_CODE_INPUT_RETAINED = 5005,
+    TRANSOM_CODE_TOO_MANY_FAILURES = 5006,
     TRANSOM_CODE_COLUMN_NOT_FOUND = 6001,
     TRANSOM_CODE_WRONG_ARGUMENTS = 6002,
     TRANSOM_CODE_ARGUMENT_TYPE = 6003,
@@ -123,6 +125,7 @@ enum transom_code {
     TRANSOM_CODE_BAD_OPTION = 6006,
     TRANSOM_CODE_SCHEMA_MISMATCH = 6007,
     TRANSOM_CODE_BAD_ARGUMENT = 6008,
+    TRANSOM_CODE_CAPSULE_UNREADABLE = 6009,
     TRANSOM_CODE_INPUT_NOT_FOUND = 6101,
     TRANSOM_CODE_INPUT_UNREADABLE = 6102,
     TRANSOM_CODE_INPUT_FORMAT = 6103,
@@ -160,6 +163,15 @@ enum transom_code {
 
 /** A function that takes a stream of batches and gives a stream of batches. */
 #define TRANSOM_KIND_BATCHES 2
+
+/** A batch fails as a whole. The default. */
+#define TRANSOM_ON_ERROR_RAISE 0
+
+/** The result of a row for which the function raises is null. */
+#define TRANSOM_ON_ERROR_NULL 1
+
+/** A row for which the function fails, or of which its worker dies, is taken out of the results and kept apart, with the reason. */
+#define TRANSOM_ON_ERROR_DEAD_LETTER 2
 
 /** A worker that is being started. */
 #define TRANSOM_WORKER_STARTING 0
@@ -509,6 +521,12 @@ const char *transom_error_output_line(const transom_error_t *error, size_t line)
 /** The stack that the worker wrote when it died. */
 const char *transom_error_stack(const transom_error_t *error);
 
+/** The number of the signal by which the worker was killed, where it was not its host that did; 0 otherwise. */
+int32_t transom_error_signal(const transom_error_t *error);
+
+/** The folder in which the input that failed was saved, where `transom_options_set_capsules` or the environment asks for it. */
+const char *transom_error_capsule(const transom_error_t *error);
+
 /** What to do next. */
 const char *transom_error_hint(const transom_error_t *error);
 
@@ -641,6 +659,80 @@ int32_t transom_options_set_deadline_ms(transom_options_t *options,
                                         transom_error_t **error);
 
 /**
+ * The most bytes of memory that a worker may have of its own, with what it starts; no limit by default. The pool's shared memory does not count. A
+ * worker that has more is ended, and its call fails with `WORKER_OUT_OF_MEMORY`.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_options_set_worker_memory(transom_options_t *options,
+                                          uint64_t bytes,
+                                          transom_error_t **error);
+
+/**
+ * The most descriptors that a worker may have open, the six that it starts with included; by default as many as this process.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_options_set_worker_descriptors(transom_options_t *options, uint64_t descriptors, transom_error_t **error);
+
+/**
+ * The most processes and threads that functions may start in a worker, besides those that it has when it becomes ready; no limit by default. Where it
+ * cannot be held to, the pool is refused.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_options_set_worker_processes(transom_options_t *options,
+                                             uint64_t processes,
+                                             transom_error_t **error);
+
+/**
+ * The most bytes of one batch of a result; what is larger is `RESULT_TOO_LARGE`. By default the pool's memory is the limit.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_options_set_result_limit(transom_options_t *options, uint64_t bytes, transom_error_t **error);
+
+/**
+ * How long a worker may take to become ready before it is ended with `START_TIMEOUT`, in milliseconds; 60,000 by default.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_options_set_start_limit_ms(transom_options_t *options, uint64_t limit_ms, transom_error_t **error);
+
+/**
+ * Saves a failure capsule in this folder for each batch that fails: its arguments, the function, and what is needed to see the failure again with
+ * `transom replay`; `transom_error_capsule` says where. By default the folder that `TRANSOM_CAPSULES` names, and none where it is not set, since
+ * capsules hold the data itself.
+ *
+ * The caller promises:
+ * `folder` is a C string; `error` is NULL or may be written.
+ */
+int32_t transom_options_set_capsules(transom_options_t *options,
+                                     const char *folder,
+                                     transom_error_t **error);
+
+/**
+ * The most bytes of arguments in one capsule; 64 MiB by default. Of a larger batch the rows around the failing one are saved.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_options_set_capsule_bytes(transom_options_t *options, uint64_t bytes, transom_error_t **error);
+
+/**
+ * The most capsules that the pool saves; 16 by default.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_options_set_capsule_count(transom_options_t *options, size_t capsules, transom_error_t **error);
+
+/**
  * Who is told what happens in pools that are opened with these settings: progress, what workers print, deaths. NULL for nobody, as by default.
  * `user_data` is given to each call, and must stay until the pool is closed.
  *
@@ -707,6 +799,18 @@ int32_t transom_function_set_deadline_ms(transom_function_t *function, uint64_t 
  * `error` is NULL or may be written.
  */
 int32_t transom_function_set_retries(transom_function_t *function, uint32_t retries, transom_error_t **error);
+
+/**
+ * What becomes of rows for which the function fails: a `TRANSOM_ON_ERROR_*`; overrules what the function's definition says. Dead letters are taken
+ * with `transom_stream_dead_letters` and `transom_pool_dead_letters`. To find the rows to blame, rows may be run again, so the same rows must
+ * give the same results.
+ *
+ * The caller promises:
+ * `error` is NULL or may be written.
+ */
+int32_t transom_function_set_on_error(transom_function_t *function,
+                                      int32_t on_error,
+                                      transom_error_t **error);
 
 /** Frees a function. NULL, and a function that was freed before, do nothing. */
 void transom_function_free(transom_function_t *function);
@@ -902,6 +1006,9 @@ int32_t transom_signature_schema(const transom_signature_t *signature,
 /** The longest that one batch may take by the function's definition, in milliseconds; 0 where it says nothing. */
 uint64_t transom_signature_deadline_ms(const transom_signature_t *signature);
 
+/** What becomes of rows for which the function fails, by the function's definition: a `TRANSOM_ON_ERROR_*`. */
+int32_t transom_signature_on_error(const transom_signature_t *signature);
+
 /** How often a batch may be tried again after its worker died, by the function's definition. */
 uint32_t transom_signature_retries(const transom_signature_t *signature);
 
@@ -988,6 +1095,35 @@ int32_t transom_pool_share(const transom_pool_t *pool,
  */
 int32_t transom_stream_error(const struct ArrowArrayStream *stream,
                              transom_error_t **error);
+
+/**
+ * Takes the dead letters of a stream of results that `transom_pool_map` gave: the rows that were taken out of the results so far, whose function has
+ * the policy `TRANSOM_ON_ERROR_DEAD_LETTER`. Any thread may do so, as long as the stream is not released, also behind its end.
+ *
+ * They are a struct array with the columns that the function was given, and behind those `transom_function` (utf8), `transom_batch` and
+ * `transom_row` (uint64, of the stream, from 0), `transom_code` and `transom_error` (utf8) and `transom_attempts` (uint32). Both structs are the
+ * caller's to release; they are empty (their `release` is NULL) where there are none. `out_schema` may be NULL. At most 64 MiB are kept at a
+ * time: a batch beyond that fails with `TOO_MANY_FAILURES`.
+ *
+ * The caller promises:
+ * `stream` is NULL or a C stream, maybe released; `out_array` may be written; `out_schema` and `error` are NULL or may be written.
+ */
+int32_t transom_stream_dead_letters(const struct ArrowArrayStream *stream,
+                                    struct ArrowArray *out_array,
+                                    struct ArrowSchema *out_schema,
+                                    transom_error_t **error);
+
+/**
+ * Takes dead letters of a pool's calls, streams apart, as `transom_stream_dead_letters` does: those of one function and schema at a time. There are
+ * no more when the structs are empty.
+ *
+ * The caller promises:
+ * `out_array` may be written; `out_schema` and `error` are NULL or may be written.
+ */
+int32_t transom_pool_dead_letters(const transom_pool_t *pool,
+                                  struct ArrowArray *out_array,
+                                  struct ArrowSchema *out_schema,
+                                  transom_error_t **error);
 
 /**
  * Serves the host at the other end of `descriptor` with the functions of a table, until the host says goodbye or is gone; the process ends with it in

@@ -41,6 +41,10 @@ public:
     std::string remote_traceback() const { return text(transom_error_remote_traceback); }
     /** The stack that the worker wrote when it died. */
     std::string stack() const { return text(transom_error_stack); }
+    /** The signal by which the worker was killed, where it was not its host that did; 0 otherwise. */
+    int32_t signal() const noexcept { return transom_error_signal(error_.get()); }
+    /** The folder in which the input that failed was saved. */
+    std::string capsule() const { return text(transom_error_capsule); }
     std::string hint() const { return text(transom_error_hint); }
 
 private:
@@ -173,6 +177,13 @@ using Source = BasicStream<detail::throw_text>;
  * `schema` waits for the first. */
 using Stream = BasicStream<detail::throw_error>;
 
+/** Takes the rows that were taken out of the results of `Pool::map` so far; an empty batch where there are none. */
+inline Batch dead_letters(const Stream &results) {
+    Batch letters;
+    detail::checked(transom_stream_dead_letters, results.get(), letters.array.get(), letters.schema.get());
+    return letters;
+}
+
 /** Must be called first: compares the header that the program was compiled with and the library that it runs with. */
 inline void init() { detail::checked(transom_init, uint32_t{TRANSOM_ABI_VERSION}); }
 
@@ -199,6 +210,15 @@ public:
     Options &mode(int32_t mode) { return set(transom_options_set_mode, mode); }
     Options &window(size_t batches) { return set(transom_options_set_window, batches); }
     Options &deadline_ms(uint64_t milliseconds) { return set(transom_options_set_deadline_ms, milliseconds); }
+
+    Options &worker_memory(uint64_t bytes) { return set(transom_options_set_worker_memory, bytes); }
+    Options &worker_descriptors(uint64_t descriptors) { return set(transom_options_set_worker_descriptors, descriptors); }
+    Options &worker_processes(uint64_t processes) { return set(transom_options_set_worker_processes, processes); }
+    Options &result_limit(uint64_t bytes) { return set(transom_options_set_result_limit, bytes); }
+    Options &start_limit_ms(uint64_t milliseconds) { return set(transom_options_set_start_limit_ms, milliseconds); }
+    Options &capsules(const std::string &folder) { return set(transom_options_set_capsules, folder.c_str()); }
+    Options &capsule_bytes(uint64_t bytes) { return set(transom_options_set_capsule_bytes, bytes); }
+    Options &capsule_count(size_t capsules) { return set(transom_options_set_capsule_count, capsules); }
 
     /** Who is told what happens in the pool, on a thread of the library's. An exception that leaves it ends the program. */
     Options &events(Listener listener) {
@@ -235,6 +255,11 @@ public:
     }
     Function &retries(uint32_t retries) {
         detail::checked(transom_function_set_retries, handle_.get(), retries);
+        return *this;
+    }
+    /** A `TRANSOM_ON_ERROR_*`. */
+    Function &on_error(int32_t on_error) {
+        detail::checked(transom_function_set_on_error, handle_.get(), on_error);
         return *this;
     }
     Function &import_path(const std::vector<std::string> &paths) {
@@ -379,6 +404,13 @@ public:
         Stream results;
         detail::checked(transom_pool_map, handle_.get(), function.handle_.get(), source.get(), &options, results.get());
         return results;
+    }
+
+    /** Takes rows that were taken out of the results of calls, those of one function and schema; an empty batch where there are none left. */
+    Batch dead_letters() const {
+        Batch letters;
+        detail::checked(transom_pool_dead_letters, handle_.get(), letters.array.get(), letters.schema.get());
+        return letters;
     }
 
     /** The same batch in shared memory: calls with it copy nothing. */

@@ -67,6 +67,13 @@ pub const TRANSOM_KIND_ROW: i32 = 1;
 /// A function that takes a stream of batches and gives a stream of batches.
 pub const TRANSOM_KIND_BATCHES: i32 = 2;
 
+/// A batch fails as a whole. The default.
+pub const TRANSOM_ON_ERROR_RAISE: i32 = 0;
+/// The result of a row for which the function raises is null.
+pub const TRANSOM_ON_ERROR_NULL: i32 = 1;
+/// A row for which the function fails, or of which its worker dies, is taken out of the results and kept apart, with the reason.
+pub const TRANSOM_ON_ERROR_DEAD_LETTER: i32 = 2;
+
 /// A worker that is being started.
 pub const TRANSOM_WORKER_STARTING: i32 = 0;
 /// A worker that has nothing to do.

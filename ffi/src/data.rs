@@ -188,6 +188,14 @@ impl Answer {
         self.array.put(export_batch(batch));
         Ok(())
     }
+
+    /// Says that there is no batch: both structs are as if they were released.
+    pub(crate) fn put_nothing(self) {
+        if let Some(schema) = self.schema {
+            schema.put(FFI_ArrowSchema::empty());
+        }
+        self.array.put(FFI_ArrowArray::empty());
+    }
 }
 
 /// Runs an entry point that is given a batch and gives one. What is moved in is released whatever happens; nothing is written where it fails.

@@ -1,6 +1,7 @@
 //! Errors as the caller owns them: every text is made when the error is, and lives as long.
 
 use std::ffi::{CString, c_char};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::null;
 
 use transom::Error;
@@ -21,6 +22,7 @@ pub struct Failure {
     output: Vec<CString>,
     stack: Option<CString>,
     hint: Option<CString>,
+    capsule: Option<CString>,
     name: CString,
 }
 
@@ -42,6 +44,8 @@ impl From<Error> for Failure {
             output: error.output().iter().map(|line| c_text(line)).collect(),
             stack: error.stack().map(c_text),
             hint: error.hint().map(c_text),
+            // A path comes whole from the system, and so has no zero byte.
+            capsule: error.capsule().and_then(|folder| CString::new(folder.as_os_str().as_bytes()).ok()),
             error,
         }
     }
@@ -160,6 +164,18 @@ pub extern "C" fn transom_error_output_line(error: *const transom_error_t, line:
 #[unsafe(no_mangle)]
 pub extern "C" fn transom_error_stack(error: *const transom_error_t) -> *const c_char {
     part(error, |error| error.stack.as_ref())
+}
+
+/// The number of the signal by which the worker was killed, where it was not its host that did; 0 otherwise.
+#[unsafe(no_mangle)]
+pub extern "C" fn transom_error_signal(error: *const transom_error_t) -> i32 {
+    quietly(0, || Ok(handle::get::<Failure>(error)?.error.signal().unwrap_or_default()))
+}
+
+/// The folder in which the input that failed was saved, where `transom_options_set_capsules` or the environment asks for it.
+#[unsafe(no_mangle)]
+pub extern "C" fn transom_error_capsule(error: *const transom_error_t) -> *const c_char {
+    part(error, |error| error.capsule.as_ref())
 }
 
 /// What to do next.

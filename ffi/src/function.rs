@@ -4,10 +4,10 @@ use std::ffi::c_char;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use transom::{Function, Result};
+use transom::{Function, OnError, Result};
 
-use crate::abi::{transom_error_t, transom_function_t};
-use crate::entry::{Place, entry, path, quietly, text, texts};
+use crate::abi::{TRANSOM_ON_ERROR_DEAD_LETTER, TRANSOM_ON_ERROR_NULL, TRANSOM_ON_ERROR_RAISE, transom_error_t, transom_function_t};
+use crate::entry::{Place, bad, entry, path, quietly, text, texts};
 use crate::handle::{self, Handle, Object};
 
 /// A function, which setters change for the calls that come after.
@@ -125,6 +125,27 @@ pub unsafe extern "C" fn transom_function_set_deadline_ms(
 pub unsafe extern "C" fn transom_function_set_retries(function: *mut transom_function_t, retries: u32, error: *mut *mut transom_error_t) -> i32 {
     // SAFETY: the caller's promise.
     unsafe { entry(error, || Target::change(function, |function| function.with_retries(retries))) }
+}
+
+/// What becomes of rows for which the function fails: a `TRANSOM_ON_ERROR_*`; overrules what the function's definition says. Dead letters are taken
+/// with `transom_stream_dead_letters` and `transom_pool_dead_letters`. To find the rows to blame, rows may be run again, so the same rows must
+/// give the same results.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_function_set_on_error(function: *mut transom_function_t, on_error: i32, error: *mut *mut transom_error_t) -> i32 {
+    let run = || {
+        let on_error = match on_error {
+            TRANSOM_ON_ERROR_RAISE => OnError::Raise,
+            TRANSOM_ON_ERROR_NULL => OnError::Null,
+            TRANSOM_ON_ERROR_DEAD_LETTER => OnError::DeadLetter,
+            other => return Err(bad(format!("there is no policy {other} for rows that fail"))),
+        };
+        Target::change(function, |function| function.with_on_error(on_error))
+    };
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, run) }
 }
 
 /// Frees a function. NULL, and a function that was freed before, do nothing.

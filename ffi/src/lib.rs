@@ -13,6 +13,7 @@ pub mod events;
 pub mod function;
 pub mod future;
 pub mod handle;
+pub mod letters;
 pub mod library;
 pub mod memory;
 pub mod options;

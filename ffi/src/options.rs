@@ -266,6 +266,106 @@ pub unsafe extern "C" fn transom_options_set_deadline_ms(options: *mut transom_o
     unsafe { entry(error, || Options::change(options, |builder| builder.deadline(Duration::from_millis(deadline_ms)))) }
 }
 
+/// The most bytes of memory that a worker may have of its own, with what it starts; no limit by default. The pool's shared memory does not count. A
+/// worker that has more is ended, and its call fails with `WORKER_OUT_OF_MEMORY`.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_worker_memory(options: *mut transom_options_t, bytes: u64, error: *mut *mut transom_error_t) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, || Options::change(options, |builder| builder.worker_memory(bytes))) }
+}
+
+/// The most descriptors that a worker may have open, the six that it starts with included; by default as many as this process.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_worker_descriptors(
+    options: *mut transom_options_t,
+    descriptors: u64,
+    error: *mut *mut transom_error_t,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, || Options::change(options, |builder| builder.worker_descriptors(descriptors))) }
+}
+
+/// The most processes and threads that functions may start in a worker, besides those that it has when it becomes ready; no limit by default. Where it
+/// cannot be held to, the pool is refused.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_worker_processes(
+    options: *mut transom_options_t,
+    processes: u64,
+    error: *mut *mut transom_error_t,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, || Options::change(options, |builder| builder.worker_processes(processes))) }
+}
+
+/// The most bytes of one batch of a result; what is larger is `RESULT_TOO_LARGE`. By default the pool's memory is the limit.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_result_limit(options: *mut transom_options_t, bytes: u64, error: *mut *mut transom_error_t) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, || Options::change(options, |builder| builder.result_limit(bytes))) }
+}
+
+/// How long a worker may take to become ready before it is ended with `START_TIMEOUT`, in milliseconds; 60,000 by default.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_start_limit_ms(options: *mut transom_options_t, limit_ms: u64, error: *mut *mut transom_error_t) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, || Options::change(options, |builder| builder.start_limit(Duration::from_millis(limit_ms)))) }
+}
+
+/// Saves a failure capsule in this folder for each batch that fails: its arguments, the function, and what is needed to see the failure again with
+/// `transom replay`; `transom_error_capsule` says where. By default the folder that `TRANSOM_CAPSULES` names, and none where it is not set, since
+/// capsules hold the data itself.
+///
+/// # Safety
+/// `folder` is a C string; `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_capsules(
+    options: *mut transom_options_t,
+    folder: *const c_char,
+    error: *mut *mut transom_error_t,
+) -> i32 {
+    // SAFETY: the caller's promises.
+    unsafe { entry(error, || path(folder, "folder").and_then(|path| Options::change(options, |builder| builder.capsules(path)))) }
+}
+
+/// The most bytes of arguments in one capsule; 64 MiB by default. Of a larger batch the rows around the failing one are saved.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_capsule_bytes(options: *mut transom_options_t, bytes: u64, error: *mut *mut transom_error_t) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, || Options::change(options, |builder| builder.capsule_bytes(bytes))) }
+}
+
+/// The most capsules that the pool saves; 16 by default.
+///
+/// # Safety
+/// `error` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn transom_options_set_capsule_count(
+    options: *mut transom_options_t,
+    capsules: usize,
+    error: *mut *mut transom_error_t,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { entry(error, || Options::change(options, |builder| builder.capsule_count(capsules))) }
+}
+
 /// Who is told what happens in pools that are opened with these settings: progress, what workers print, deaths. NULL for nobody, as by default.
 /// `user_data` is given to each call, and must stay until the pool is closed.
 ///

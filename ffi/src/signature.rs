@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_schema::Field;
-use transom::{Kind, Result, Signature};
+use transom::{Kind, OnError, Result, Signature};
 
-use crate::abi::{TRANSOM_KIND_BATCHES, TRANSOM_KIND_ROW, TRANSOM_KIND_SCALAR, transom_error_t, transom_signature_t};
+use crate::abi::{
+    TRANSOM_KIND_BATCHES, TRANSOM_KIND_ROW, TRANSOM_KIND_SCALAR, TRANSOM_ON_ERROR_DEAD_LETTER, TRANSOM_ON_ERROR_NULL, TRANSOM_ON_ERROR_RAISE,
+    transom_error_t, transom_signature_t,
+};
 use crate::data::{export_field, export_schema};
 use crate::entry::{Place, bad, c_text, entry, quietly};
 use crate::handle::{self, Object};
@@ -145,6 +148,16 @@ pub unsafe extern "C" fn transom_signature_schema(
 #[unsafe(no_mangle)]
 pub extern "C" fn transom_signature_deadline_ms(signature: *const transom_signature_t) -> u64 {
     read(signature, 0, |signature| signature.signature.deadline.map_or(0, |deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// What becomes of rows for which the function fails, by the function's definition: a `TRANSOM_ON_ERROR_*`.
+#[unsafe(no_mangle)]
+pub extern "C" fn transom_signature_on_error(signature: *const transom_signature_t) -> i32 {
+    read(signature, TRANSOM_ON_ERROR_RAISE, |signature| match signature.signature.on_error {
+        OnError::Null => TRANSOM_ON_ERROR_NULL,
+        OnError::DeadLetter => TRANSOM_ON_ERROR_DEAD_LETTER,
+        _ => TRANSOM_ON_ERROR_RAISE,
+    })
 }
 
 /// How often a batch may be tried again after its worker died, by the function's definition.

@@ -11,7 +11,7 @@ use arrow_array::RecordBatch;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_schema::{Schema, SchemaRef};
-use transom::{BlockingBatches, Code, Error, Result};
+use transom::{BlockingBatches, Code, DeadLetters, Error, Result};
 
 use crate::abi::transom_error_t;
 use crate::data::{batch, export_batch, export_schema, import_schema};
@@ -138,16 +138,28 @@ impl Iterator for Reader {
 pub(crate) trait Batches: Iterator<Item = Result<RecordBatch>> + Send {
     /// The schema, where it is known.
     fn schema(&self) -> Result<Option<SchemaRef>>;
+
+    /// The rows that were taken out of them, where they are results.
+    fn dead_letters(&self) -> Option<Arc<DeadLetters>> {
+        None
+    }
 }
 
 impl Batches for BlockingBatches {
     fn schema(&self) -> Result<Option<SchemaRef>> {
         Ok(BlockingBatches::schema(self))
     }
+
+    fn dead_letters(&self) -> Option<Arc<DeadLetters>> {
+        Some(BlockingBatches::dead_letters(self).clone())
+    }
 }
 
 /// A stream that was given away.
-pub struct Given(Mutex<State>);
+pub struct Given {
+    state: Mutex<State>,
+    letters: Option<Arc<DeadLetters>>,
+}
 
 struct State {
     batches: Box<dyn Batches>,
@@ -164,7 +176,30 @@ impl Object for Given {
 
 impl Given {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dead letters of a stream of results.
+    ///
+    /// # Errors
+    /// `BAD_ARGUMENT` where it is none of this library's, or was released.
+    ///
+    /// # Safety
+    /// `stream` is NULL or a C stream, maybe released.
+    pub(crate) unsafe fn dead_letters(stream: *const FFI_ArrowArrayStream) -> Result<Arc<DeadLetters>> {
+        // SAFETY: the caller's promise.
+        let given = unsafe { Self::get(stream) }?;
+        given.letters.clone().ok_or_else(|| bad("the stream is no stream of results"))
+    }
+
+    /// # Safety
+    /// `stream` is NULL or a C stream, maybe released.
+    unsafe fn get(stream: *const FFI_ArrowArrayStream) -> Result<Arc<Self>> {
+        if stream.is_null() {
+            return Err(bad("`stream` is NULL"));
+        }
+        // SAFETY: the caller's promise. What is found there is looked up and never followed.
+        handle::get::<Self>(unsafe { (*stream).private_data })
     }
 }
 
@@ -191,7 +226,9 @@ impl State {
 
 /// Results as a C stream.
 pub(crate) fn given(batches: impl Batches + 'static) -> FFI_ArrowArrayStream {
-    let given = Given(Mutex::new(State { batches: Box::new(batches), schema: None, pending: None, failure: None }));
+    let letters = batches.dead_letters();
+    let state = State { batches: Box::new(batches), schema: None, pending: None, failure: None };
+    let given = Given { state: Mutex::new(state), letters };
     FFI_ArrowArrayStream {
         get_schema: Some(get_schema),
         get_next: Some(get_next),
@@ -277,11 +314,8 @@ unsafe extern "C" fn release(stream: *mut FFI_ArrowArrayStream) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn transom_stream_error(stream: *const FFI_ArrowArrayStream, error: *mut *mut transom_error_t) -> i32 {
     let run = || {
-        if stream.is_null() {
-            return Err(bad("`stream` is NULL"));
-        }
-        // SAFETY: the caller's promise. What is found there is looked up and never followed.
-        let given = handle::get::<Given>(unsafe { (*stream).private_data })?;
+        // SAFETY: the caller's promise.
+        let given = unsafe { Given::get(stream) }?;
         let state = given.state();
         state.failure.as_ref().map_or(Ok(()), |(error, _)| Err(error.clone()))
     };

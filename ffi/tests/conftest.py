@@ -136,6 +136,6 @@ def misuse(out: Path) -> list[str | Path]:
     folder.mkdir(exist_ok=True)
     flags = [compiler, "-std=c11", "-D_GNU_SOURCE", "-g", *STRICT, f"-I{PREFIX / 'include'}"]
     build(*flags, "-shared", "-fPIC", "-o", folder / "libmisuse.so", "library.c", cwd=source)
-    files = ["main.c", "arrays.c", "handles.c", "calls.c", "streams.c"]
+    files = ["main.c", "arrays.c", "handles.c", "calls.c", "streams.c", "failures.c"]
     build(*flags, *CFLAGS, "-o", folder / "misuse", *files, f"-L{PREFIX / 'lib'}", "-ltransom", "-pthread", cwd=source)
     return [folder / "misuse", folder / "libmisuse.so", PREFIX / "bin" / "transom-native-worker"]

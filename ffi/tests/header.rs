@@ -6,7 +6,8 @@ use std::path::Path;
 use transom::Code;
 
 /// The files with what the header has, in its order.
-const SOURCES: [&str; 12] = ["abi", "entry", "error", "options", "function", "pool", "future", "signature", "stats", "memory", "stream", "worker"];
+const SOURCES: [&str; 13] =
+    ["abi", "entry", "error", "options", "function", "pool", "future", "signature", "stats", "memory", "stream", "letters", "worker"];
 
 fn made(root: &Path) -> String {
     let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("the configuration is right");

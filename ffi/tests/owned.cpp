@@ -121,6 +121,7 @@ void streams(const transom::Pool &pool, const std::string &library, const transo
     IS(stream.release == nullptr && std::string(totals.schema()->children[0]->name) == "total");
     transom::Array batch = totals.next();
     IS(batch && int64_values(batch->children[0])[2] == 6);
+    IS(!transom::dead_letters(totals).array && !pool.dead_letters().array);
     const transom_copies_t copies = pool.copies();
     IS(copies.input_shared >= 3 * sizeof(int64_t));
 }

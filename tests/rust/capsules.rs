@@ -1,6 +1,7 @@
 //! Failures are saved where that is asked for, and come again from what was saved.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -176,7 +177,7 @@ fn some_rows_can_be_replayed_under_their_own_numbers() {
         let pool = capsule.pool(None).unwrap().build().unwrap();
         let again = capsule.call_blocking(&pool, Some(60..70)).unwrap_err();
         assert_eq!((again.batch(), again.rows()), (Some(1), Some(62..63)));
-        for outside in [0..10, 49..60, 90..101, 70..60] {
+        for outside in [0..10, 49..60, 90..101, Range { start: 70, end: 60 }] {
             let error = capsule.call_blocking(&pool, Some(outside)).unwrap_err();
             assert_eq!(error.code(), Code::BadOption);
             assert!(error.message().contains("has rows 50..100"), "{error}");

@@ -24,7 +24,6 @@ const ROGUE: &str = env!("CARGO_BIN_EXE_rogue-worker");
 const NATIVE: &str = env!("CARGO_BIN_EXE_native-worker");
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how often each code was the answer is what the test tells")]
 fn noise_from_a_worker_is_a_code_for_its_call_and_nothing_for_the_next() {
     checked(|| {
         let pool = native(ROGUE, 1).deadline(Duration::from_secs(20)).build().unwrap();

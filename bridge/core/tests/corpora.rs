@@ -19,7 +19,10 @@ use transom::link::{Copies, Hello, PROTOCOL, Ready, RemoteError, Suppressed, ToH
 use transom::memory::{Extent, Role};
 use transom::{Code, Kind, OnError, Parameter, Reason, Signature};
 
-const TARGETS: [(&str, fn(&[u8])); 4] =
+/// What is done with one input.
+type Trial = fn(&[u8]);
+
+const TARGETS: [(&str, Trial); 4] =
     [("descriptor", trial::descriptor), ("message", trial::message), ("schema", trial::schema), ("batch", trial::batch)];
 
 fn corpus(target: &str) -> PathBuf {

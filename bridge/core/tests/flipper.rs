@@ -125,7 +125,6 @@ fn has_text(data_type: &DataType) -> bool {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the counts are what the test tells")]
 fn what_was_checked_is_what_is_read() {
     let imports = std::env::var("TEST_IMPORTS").map_or(30, |count| count.parse().unwrap());
     for mode in [Mode::Guarded, Mode::Strict] {

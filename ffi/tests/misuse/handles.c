@@ -61,6 +61,15 @@ static void nulls_of_settings(void) {
     BAD(transom_options_set_mode(NULL, TRANSOM_MODE_GUARDED, &error));
     BAD(transom_options_set_window(NULL, 2, &error));
     BAD(transom_options_set_deadline_ms(NULL, 1, &error));
+    BAD(transom_options_set_worker_memory(NULL, 1 << 30, &error));
+    BAD(transom_options_set_worker_descriptors(NULL, 64, &error));
+    BAD(transom_options_set_worker_processes(NULL, 1, &error));
+    BAD(transom_options_set_result_limit(NULL, 1 << 20, &error));
+    BAD(transom_options_set_start_limit_ms(NULL, 1000, &error));
+    BAD(transom_options_set_capsules(NULL, "/tmp", &error));
+    BAD(transom_options_set_capsules(options, NULL, &error));
+    BAD(transom_options_set_capsule_bytes(NULL, 1, &error));
+    BAD(transom_options_set_capsule_count(NULL, 1, &error));
     BAD(transom_options_set_events(NULL, NULL, NULL, &error));
     transom_options_free(options);
     transom_options_free(NULL);
@@ -145,6 +154,11 @@ void case_nulls(void) {
     BAD(transom_pool_stats(shared_pool, NULL, &error));
     BAD(transom_pool_worker_stats(NULL, 0, &worker, &error));
     BAD(transom_pool_worker_stats(shared_pool, 0, NULL, &error));
+    struct ArrowArray letters;
+    BAD(transom_pool_dead_letters(NULL, &letters, NULL, &error));
+    BAD(transom_pool_dead_letters(shared_pool, NULL, NULL, &error));
+    BAD(transom_stream_dead_letters(NULL, &letters, NULL, &error));
+    BAD(transom_function_set_on_error(NULL, TRANSOM_ON_ERROR_NULL, &error));
     BAD(transom_pool_copies(NULL, &copies, &error));
     BAD(transom_pool_copies(shared_pool, NULL, &error));
     BAD(transom_pool_copied(NULL, TRANSOM_DIRECTION_INPUT, 0, &bytes, &error));
@@ -159,6 +173,7 @@ void case_nulls(void) {
     CHECK(transom_error_message(NULL) == NULL && transom_error_text(NULL) == NULL && transom_error_function(NULL) == NULL);
     CHECK(transom_error_batch(NULL) == -1 && transom_error_first_row(NULL) == -1 && transom_error_row_count(NULL) == 0);
     CHECK(transom_error_output_count(NULL) == 0 && transom_error_output_line(NULL, 0) == NULL && transom_error_hint(NULL) == NULL);
+    CHECK(transom_error_capsule(NULL) == NULL && transom_error_signal(NULL) == 0 && transom_signature_on_error(NULL) == TRANSOM_ON_ERROR_RAISE);
     transom_error_free(NULL);
     /* Nobody need ask for the error. */
     CHECK(transom_options_new(NULL, NULL) == TRANSOM_CODE_BAD_ARGUMENT);

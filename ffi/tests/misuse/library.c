@@ -101,6 +101,17 @@ SCALAR(fails_with_result) {
     return transom_call_fail(call, "ValueError", "as asked", 2);
 }
 
+/* Fails for batches with a three in them, whichever row that is. */
+SCALAR(no_threes) {
+    UNUSED;
+    const struct ArrowArray *x = arguments->children[0];
+    for (int64_t row = 0; row < x->length; row++) {
+        if (((const int64_t *)x->buffers[1])[x->offset + row] == 3) return transom_call_fail(call, "ValueError", "three", -1);
+    }
+    *result = sum(arguments);
+    return 0;
+}
+
 SCALAR(fails_plainly) {
     UNUSED;
     return transom_call_fail(call, NULL, NULL, INT64_MIN);
@@ -237,6 +248,7 @@ static const transom_definition_t good[] = {
     UNDECLARED("no_schema", no_schema),
     UNDECLARED("bad_format", bad_format),
     DEFINITION("fails_with_result", fails_with_result, NULL),
+    DEFINITION("no_threes", no_threes, NULL),
     DEFINITION("fails_plainly", fails_plainly, NULL),
     DEFINITION("returns_number", returns_number, NULL),
     DEFINITION("fails_and_succeeds", fails_and_succeeds, NULL),

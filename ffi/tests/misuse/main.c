@@ -43,6 +43,10 @@ static const struct {
     {"futures", case_futures},
     {"close_with_calls", case_close_with_calls},
     {"threads", case_threads},
+    {"limits", case_limits},
+    {"capsules", case_capsules},
+    {"policies", case_policies},
+    {"dead_letters", case_dead_letters},
 };
 
 const char *library;

@@ -80,4 +80,9 @@ void case_futures(void);
 void case_close_with_calls(void);
 void case_threads(void);
 
+void case_limits(void);
+void case_capsules(void);
+void case_policies(void);
+void case_dead_letters(void);
+
 #endif

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 use jni::objects::{JClass, JLongArray, JObjectArray, JString};
 use jni::sys::jlong;
 use jni::{EnvUnowned, jni_mangle};
-use transom::{Code, Error, MapOptions, Result};
+use transom::{Code, DeadLetters, Error, MapOptions, Result};
 
 use crate::codec::Codec;
 use crate::failure::native;
@@ -27,6 +27,7 @@ static STREAMS: Table<Results> = Table::new(Code::Cancelled, "the stream of resu
 struct Results {
     entry: Arc<Entry>,
     batches: Mutex<Option<transom::Batches>>,
+    letters: Arc<DeadLetters>,
     source: Source,
     closed: AtomicBool,
 }
@@ -114,8 +115,9 @@ pub fn open<'local>(
             entry.describe(&function).await?;
             entry.pool.map(&function, source.clone(), options).await
         };
-        let batches = Mutex::new(Some(wait(env, opened)?));
-        Ok(STREAMS.insert(Arc::new(Results { entry, batches, source, closed: AtomicBool::new(false) })))
+        let batches = wait(env, opened)?;
+        let letters = batches.dead_letters().clone();
+        Ok(STREAMS.insert(Arc::new(Results { entry, batches: Mutex::new(Some(batches)), letters, source, closed: AtomicBool::new(false) })))
     })
 }
 
@@ -161,6 +163,15 @@ pub fn fail<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, stream: jlo
         STREAMS.get(stream)?.source.give(|given| given.item = Some(Err(error)));
         Ok(())
     });
+}
+
+/// `long[] letters(long stream)`: the dead letters of the results so far; null where there are none.
+#[jni_mangle("io.transom.Batches")]
+pub fn letters<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, stream: jlong) -> JLongArray<'local> {
+    native(env, |env| {
+        let results = STREAMS.get(stream)?;
+        results.entry.letters(env, &results.letters)
+    })
 }
 
 /// `void shut(long stream)`: cancels what is under way. Doing so twice does nothing.

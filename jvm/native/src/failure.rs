@@ -118,6 +118,7 @@ pub(crate) fn exception<'local>(env: &mut Env<'local>, error: &Error) -> jni::er
     let number = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1);
     let rows = error.rows();
     let remote = error.remote();
+    let capsule = error.capsule().map(|folder| folder.to_string_lossy());
     let output = (!error.output().is_empty()).then(|| error.output().join("\n"));
     let texts = [
         Some(error.code().name()),
@@ -130,15 +131,16 @@ pub(crate) fn exception<'local>(env: &mut Env<'local>, error: &Error) -> jni::er
         output.as_deref(),
         error.stack(),
         error.hint(),
+        capsule.as_deref(),
         Some(&error.to_string()),
     ]
     .map(|text| text.map_or(Ok(JObject::null()), |text| env.new_string(text).map(JObject::from)));
-    let [name, message, function, worker, kind, remote_message, traceback, output, stack, hint, whole] = texts;
+    let [name, message, function, worker, kind, remote_message, traceback, output, stack, hint, capsule, whole] = texts;
     let made = env.call_static_method(
         class,
         jni_str!("of"),
         jni_sig!(
-            "(ILjava/lang/String;Ljava/lang/String;Ljava/lang/String;JJJLjava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;)Lio/transom/TransomException;"
+            "(ILjava/lang/String;Ljava/lang/String;Ljava/lang/String;JJJLjava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;Ljava/lang/String;ILjava/lang/String;Ljava/lang/String;Ljava/lang/String;)Lio/transom/TransomException;"
         ),
         &[
             JValue::Int(error.code().number().into()),
@@ -154,7 +156,9 @@ pub(crate) fn exception<'local>(env: &mut Env<'local>, error: &Error) -> jni::er
             JValue::Object(&traceback?),
             JValue::Object(&output?),
             JValue::Object(&stack?),
+            JValue::Int(error.signal().unwrap_or_default()),
             JValue::Object(&hint?),
+            JValue::Object(&capsule?),
             JValue::Object(&whole?),
         ],
     )?;

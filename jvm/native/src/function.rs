@@ -5,7 +5,7 @@ use std::time::Duration;
 use jni::objects::{JClass, JObjectArray, JString};
 use jni::sys::{jint, jlong};
 use jni::{Env, EnvUnowned, jni_mangle};
-use transom::{Code, Error, Function};
+use transom::{Code, Error, Function, OnError};
 
 use crate::failure::{Failure, native};
 use crate::handles::Table;
@@ -41,8 +41,8 @@ pub fn java_class<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, name:
     native(env, |env| Ok(FUNCTIONS.insert(Function::java(&name.try_to_string(env)?)?.into())))
 }
 
-/// `long with(long function, String[] path, long deadline, int retries)`: the same function under other policies. The path may be null; the deadline
-/// is in nanoseconds, and 0 leaves it as it is; so do fewer than 0 retries.
+/// `long with(long function, String[] path, long deadline, int retries, String onError)`: the same function under other policies. The path and the
+/// last may be null; the deadline is in nanoseconds, and 0 leaves it as it is; so do fewer than 0 retries.
 #[jni_mangle("io.transom.Function")]
 pub fn with<'local>(
     env: EnvUnowned<'local>,
@@ -51,6 +51,7 @@ pub fn with<'local>(
     path: JObjectArray<'local, JString<'local>>,
     deadline: jlong,
     retries: jint,
+    on_error: JString<'local>,
 ) -> jlong {
     native(env, |env| {
         let mut function = (*FUNCTIONS.get(function)?).clone();
@@ -62,6 +63,10 @@ pub fn with<'local>(
         }
         if let Ok(retries) = u32::try_from(retries) {
             function = function.with_retries(retries);
+        }
+        if !on_error.is_null() {
+            let name = on_error.try_to_string(env)?;
+            function = function.with_on_error(OnError::from_name(&name).ok_or_else(|| bad_option("on_error", &name))?);
         }
         Ok(FUNCTIONS.insert(function.into()))
     })

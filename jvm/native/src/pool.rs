@@ -8,7 +8,7 @@ use jni::objects::{JByteArray, JClass, JLongArray, JObjectArray, JString};
 use jni::sys::jlong;
 use jni::{Env, EnvUnowned, jni_mangle};
 use transom::exchange::encode_schema;
-use transom::{Code, Direction, Function, Language, Reason, Result, Signature};
+use transom::{Code, DeadLetters, Direction, Function, Language, Reason, Result, Signature};
 
 use crate::calls::Calls;
 use crate::codec::Codec;
@@ -44,6 +44,14 @@ impl Entry {
             self.codec.schema_to_java(results).map_err(|error| error.with_function(&signature.name))?;
         }
         Ok(signature)
+    }
+
+    /// The next of these dead letters for Java; null where there are none left.
+    pub(crate) fn letters<'local>(&self, env: &mut Env<'local>, letters: &DeadLetters) -> Result<JLongArray<'local>, Failure> {
+        match letters.take_next()? {
+            Some(batch) => to_java(env, &self.codec.send(batch)?),
+            None => Ok(JLongArray::default()),
+        }
     }
 
     async fn call(&self, function: &Function, batch: RecordBatch) -> Result<RecordBatch> {
@@ -140,6 +148,15 @@ pub fn cancel<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlo
         }
         Ok(())
     });
+}
+
+/// `long[] letters(long pool)`: the next of the dead letters of calls, those of one function and schema; null where there are none left.
+#[jni_mangle("io.transom.Pool")]
+pub fn letters<'local>(env: EnvUnowned<'local>, _class: JClass<'local>, pool: jlong) -> JLongArray<'local> {
+    native(env, |env| {
+        let entry = get(pool)?;
+        entry.letters(env, entry.pool.dead_letters())
+    })
 }
 
 /// `long[] share(long pool, long[] batch)`: the same values in shared memory.

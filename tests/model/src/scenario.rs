@@ -16,7 +16,8 @@ use transom::exchange::{Descriptor, Ledger, Mode, decode_schema, encode_schema};
 use transom::link::{Copies, Suppressed, ToHost, ToWorker};
 use transom::{Code, Error, Result};
 
-use super::link::host::{HostLink, Incoming};
+use super::link::host::HostLink;
+use super::link::incoming::Incoming;
 use super::link::keep::Keep;
 use super::link::leases::Outgoing;
 use super::link::result::RawResult;

@@ -61,8 +61,15 @@ impl Iterator for StreamReader {
     }
 }
 
-/// The next message: its head, with its length and without the mark, and its body. None at the end, which a mark or the end of the bytes says.
-fn message(source: &mut impl Read) -> Result<Option<(Vec<u8>, Vec<u8>)>, ArrowError> {
+/// A message as it lies in the stream.
+struct Message {
+    /// Its length and what describes it, without the mark.
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+/// The next message. None at the end, which a mark or the end of the bytes says.
+fn message(source: &mut impl Read) -> Result<Option<Message>, ArrowError> {
     let Some(mark) = take(source, 4)?.filter(|mark| !mark.is_empty()) else { return Ok(None) };
     if mark != CONTINUATION {
         return Err(ArrowError::IpcError("a message does not begin like one".to_owned()));
@@ -81,12 +88,12 @@ fn message(source: &mut impl Read) -> Result<Option<(Vec<u8>, Vec<u8>)>, ArrowEr
     if !can_be_unpacked(&message, &mut prefix) {
         return Err(ArrowError::IpcError("its content is damaged".to_owned()));
     }
-    Ok(Some((head, body)))
+    Ok(Some(Message { head, body }))
 }
 
 /// Gives a message to the decoder. The body comes alone, so that its buffers begin where they may, and with the next message's mark behind it:
 /// the decoder looks at a message without a body only when more comes.
-fn decode(decoder: &mut StreamDecoder, (head, mut body): (Vec<u8>, Vec<u8>)) -> Result<Option<RecordBatch>, ArrowError> {
+fn decode(decoder: &mut StreamDecoder, Message { head, mut body }: Message) -> Result<Option<RecordBatch>, ArrowError> {
     body.extend(CONTINUATION);
     decoder.decode(&mut Buffer::from_vec(head))?;
     decoder.decode(&mut Buffer::from_vec(body))

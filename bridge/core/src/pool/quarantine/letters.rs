@@ -72,16 +72,20 @@ impl DeadLetters {
     /// # Errors
     /// `BATCH_TOO_LARGE` where they do not fit one batch; they are then gone.
     pub fn take(&self) -> Result<Vec<RecordBatch>> {
-        let kept = std::mem::take(&mut *self.kept());
-        let mut groups: Vec<Vec<RecordBatch>> = Vec::new();
-        for batch in kept.batches {
-            match groups.iter_mut().find(|group| group[0].schema_ref() == batch.schema_ref() && name_in(&group[0]) == name_in(&batch)) {
-                Some(group) => group.push(batch),
-                None => groups.push(vec![batch]),
-            }
-        }
-        let joined = |group: Vec<RecordBatch>| concat_batches(group[0].schema_ref(), &group);
-        groups.into_iter().map(|group| joined(group).map_err(|error| Error::new(Code::BatchTooLarge, error.to_string()))).collect()
+        let mut batches = std::mem::take(&mut *self.kept()).batches;
+        std::iter::from_fn(|| first_group(&mut batches)).map(|group| joined(&group)).collect()
+    }
+
+    /// As [`DeadLetters::take`], one batch at a time, for those who can be given one. `None` where there are none left.
+    ///
+    /// # Errors
+    /// As [`DeadLetters::take`]; the others are still there.
+    pub fn take_next(&self) -> Result<Option<RecordBatch>> {
+        let mut kept = self.kept();
+        let group = first_group(&mut kept.batches);
+        kept.bytes = kept.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        drop(kept);
+        group.map(|group| joined(&group)).transpose()
     }
 
     /// Notes what a stream's function is given.
@@ -118,6 +122,19 @@ impl std::fmt::Debug for DeadLetters {
         let rows: usize = self.kept().batches.iter().map(RecordBatch::num_rows).sum();
         write!(f, "DeadLetters({rows} rows)")
     }
+}
+
+/// Takes out the first batch and those that fit to it.
+fn first_group(batches: &mut Vec<RecordBatch>) -> Option<Vec<RecordBatch>> {
+    let first = batches.first()?.clone();
+    let fits = |batch: &RecordBatch| batch.schema_ref() == first.schema_ref() && name_in(batch) == name_in(&first);
+    let (group, rest) = std::mem::take(batches).into_iter().partition(fits);
+    *batches = rest;
+    Some(group)
+}
+
+fn joined(group: &[RecordBatch]) -> Result<RecordBatch> {
+    concat_batches(group[0].schema_ref(), group).map_err(|error| Error::new(Code::BatchTooLarge, error.to_string()))
 }
 
 fn name_in(letters: &RecordBatch) -> &str {

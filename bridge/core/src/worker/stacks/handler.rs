@@ -36,7 +36,10 @@ pub fn write_stacks() -> Option<RawFd> {
         libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
         libc::backtrace([null_mut(); 1].as_mut_ptr(), 1);
     }
-    handle(REQUEST, on_request, 0);
+    // What the function waits for goes on: a deadline must not look like the failure of a system call.
+    handle(REQUEST, on_request, libc::SA_RESTART);
+    // A JVM blocks it in its threads, and processes inherit that.
+    unblock(REQUEST);
     // After the first time a fault does what it does by itself: it ends the process.
     FAULTS.iter().for_each(|&signal| handle(signal, on_fault, libc::SA_RESETHAND | libc::SA_NODEFER));
     Some(descriptor)
@@ -59,6 +62,16 @@ fn handle(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) {
     unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
 }
 
+/// Lets a signal come to this thread. A handler may do so, too.
+fn unblock(signal: c_int) {
+    // SAFETY: makes a set of one signal and changes this thread's mask; an all-zero set is empty.
+    unsafe {
+        let mut only: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut only, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, null_mut());
+    }
+}
+
 extern "C" fn on_request(_: c_int) {
     let mut frames: [*mut c_void; FRAMES] = [null_mut(); FRAMES];
     // SAFETY: it does not allocate once it was called before, reads this thread's stack and writes to the array that it is given.
@@ -70,13 +83,9 @@ extern "C" fn on_request(_: c_int) {
 extern "C" fn on_fault(signal: c_int) {
     FAULT.store(signal, Ordering::Relaxed);
     handle(libc::SIGALRM, on_alarm, libc::SA_RESETHAND | libc::SA_NODEFER);
-    // SAFETY: changes the timer and the signal mask of a process that is at its end.
-    unsafe {
-        let mut alarm: libc::sigset_t = std::mem::zeroed();
-        libc::sigaddset(&raw mut alarm, libc::SIGALRM);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const alarm, null_mut());
-        libc::alarm(PATIENCE);
-    }
+    unblock(libc::SIGALRM);
+    // SAFETY: sets the timer of a process that is at its end.
+    unsafe { libc::alarm(PATIENCE) };
     let mut frames: [*mut c_void; FRAMES] = [null_mut(); FRAMES];
     // SAFETY: as above.
     let count = unsafe { libc::backtrace(frames.as_mut_ptr(), FRAMES as c_int) };

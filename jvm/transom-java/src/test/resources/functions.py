@@ -31,6 +31,13 @@ def ratio(a: int, b: int) -> int:
 
 
 @transom.udf
+def no_threes(x: int) -> int:
+    if x == 3:
+        raise ValueError("three")
+    return x + 1
+
+
+@transom.udf
 def shout(text: pa.StringArray) -> pa.StringArray:
     print("shouting")
     return pc.utf8_upper(text)

@@ -6,6 +6,7 @@ import io.transom.internal.NativeLibrary;
 import io.transom.internal.Open;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
+import java.util.Optional;
 import org.apache.arrow.memory.BufferAllocator;
 import org.apache.arrow.vector.VectorSchemaRoot;
 
@@ -145,6 +146,20 @@ public final class Batches implements Iterator<Batch>, AutoCloseable {
     throw (E) error;
   }
 
+  /**
+   * Takes the rows that were taken out of the results so far, where the function has the policy {@link Function.OnError#DEAD_LETTER}; also behind the
+   * last result. Each has the columns that the function was given and behind those {@code transom_function}, {@code transom_batch},
+   * {@code transom_row} (counted from 0 in the stream), {@code transom_code}, {@code transom_error} and {@code transom_attempts}.
+   *
+   * @return the rows as a batch, which belongs to the caller; empty where there are none
+   */
+  public Optional<Batch> deadLetters() {
+    if (closed) {
+      throw new IllegalStateException("the stream of results is closed");
+    }
+    return Optional.ofNullable(letters(handle)).map(found -> codec.receive(found, allocator));
+  }
+
   /** Cancels what is under way. Doing so twice, or after the pool's end, does nothing. */
   @Override
   public void close() {
@@ -164,6 +179,8 @@ public final class Batches implements Iterator<Batch>, AutoCloseable {
   private static native long open(long pool, long function, String[] columns, boolean append, boolean ordered);
 
   private static native long[] next(long stream);
+
+  private static native long[] letters(long stream);
 
   private static native void give(long stream, long[] batch);
 

@@ -5,6 +5,7 @@ import java.lang.ref.Cleaner;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.Locale;
 
 /**
  * A user-defined function: where it is, and how it is to be run. It holds no memory of batches and belongs to no pool; the first use of it in a pool
@@ -17,6 +18,19 @@ import java.util.Arrays;
 public final class Function implements AutoCloseable {
   static {
     NativeLibrary.load();
+  }
+
+  /** What becomes of rows for which a function fails. */
+  public enum OnError {
+    /** Their batch fails. */
+    RAISE,
+    /** The result of a row for which the function raises is null. A function that kills its worker fails the batch all the same. */
+    NULL,
+    /**
+     * The row is taken out of the result and kept apart, with the reason; also where the function kills its worker. {@link Batches#deadLetters} and
+     * {@link Pool#deadLetters} give such rows.
+     */
+    DEAD_LETTER
   }
 
   private static final Cleaner CLEANER = Cleaner.create();
@@ -73,7 +87,7 @@ public final class Function implements AutoCloseable {
    */
   public Function withPath(Path... path) {
     String[] texts = Arrays.stream(path).map(entry -> entry.toAbsolutePath().toString()).toArray(String[]::new);
-    return new Function(with(handle(), texts, 0, -1));
+    return new Function(with(handle(), texts, 0, -1, null));
   }
 
   /**
@@ -86,7 +100,7 @@ public final class Function implements AutoCloseable {
     if (deadline.isNegative() || deadline.isZero()) {
       throw new IllegalArgumentException("the deadline " + deadline + " is not more than nothing");
     }
-    return new Function(with(handle(), null, deadline.toNanos(), -1));
+    return new Function(with(handle(), null, deadline.toNanos(), -1, null));
   }
 
   /**
@@ -99,7 +113,18 @@ public final class Function implements AutoCloseable {
     if (retries < 0) {
       throw new IllegalArgumentException("retries are " + retries + ", and cannot be less than 0");
     }
-    return new Function(with(handle(), null, 0, retries));
+    return new Function(with(handle(), null, 0, retries, null));
+  }
+
+  /**
+   * The same function with another policy for rows for which it fails. To find the rows to blame, rows may be run again, so the same rows must give the
+   * same results.
+   *
+   * @param onError the policy; overrules what the function's definition says
+   * @return the function with it
+   */
+  public Function withOnError(OnError onError) {
+    return new Function(with(handle(), null, 0, -1, onError.name().toLowerCase(Locale.ROOT)));
   }
 
   /**
@@ -132,7 +157,7 @@ public final class Function implements AutoCloseable {
 
   private static native long javaClass(String name);
 
-  private static native long with(long function, String[] path, long deadline, int retries);
+  private static native long with(long function, String[] path, long deadline, int retries, String onError);
 
   private static native String name(long function);
 

@@ -156,6 +156,27 @@ public final class Pool implements AutoCloseable {
   }
 
   /**
+   * Takes the rows that were taken out of the results of calls, where the function has the policy {@link Function.OnError#DEAD_LETTER}; those of a stream
+   * are in {@link Batches#deadLetters}, which says what their columns are.
+   *
+   * @param allocator what they are accounted to
+   * @return a batch for each function and schema, which belongs to the caller
+   */
+  public List<Batch> deadLetters(BufferAllocator allocator) {
+    Objects.requireNonNull(allocator, "the allocator is null");
+    List<Batch> found = new ArrayList<>();
+    try {
+      for (long[] next = letters(handle); next != null; next = letters(handle)) {
+        found.add(codec.receive(next, allocator));
+      }
+    } catch (RuntimeException e) {
+      found.forEach(Batch::close);
+      throw e;
+    }
+    return found;
+  }
+
+  /**
    * What a function takes and gives. Loads it in a worker, where that was not done before.
    *
    * @param function the function
@@ -241,6 +262,8 @@ public final class Pool implements AutoCloseable {
   private static native long codec(long pool);
 
   private static native long[] call(long pool, long function, long[] batch);
+
+  private static native long[] letters(long pool);
 
   private static native long[] share(long pool, long[] batch);
 

@@ -173,6 +173,90 @@ public final class PoolBuilder {
   }
 
   /**
+   * The most bytes of memory that a worker may have of its own, with what it starts; no limit by default. The pool's shared memory does not count. A
+   * worker that has more is ended, and its call fails with {@code WORKER_OUT_OF_MEMORY}.
+   *
+   * @param bytes the number
+   * @return this
+   */
+  public PoolBuilder workerMemory(long bytes) {
+    return with("worker-memory", bytes);
+  }
+
+  /**
+   * The most descriptors that a worker may have open, the six that it starts with included; by default as many as this process.
+   *
+   * @param descriptors the number
+   * @return this
+   */
+  public PoolBuilder workerDescriptors(long descriptors) {
+    return with("worker-descriptors", descriptors);
+  }
+
+  /**
+   * The most processes and threads that functions may start in a worker, besides those that it has when it becomes ready; no limit by default. Where
+   * it cannot be held to, the pool is refused.
+   *
+   * @param processes the number
+   * @return this
+   */
+  public PoolBuilder workerProcesses(long processes) {
+    return with("worker-processes", processes);
+  }
+
+  /**
+   * The most bytes of one batch of a result; what is larger is {@code RESULT_TOO_LARGE}. By default the pool's memory is the limit.
+   *
+   * @param bytes the number
+   * @return this
+   */
+  public PoolBuilder resultLimit(long bytes) {
+    return with("result-limit", bytes);
+  }
+
+  /**
+   * How long a worker may take to become ready before it is ended with {@code START_TIMEOUT}; a minute by default.
+   *
+   * @param limit the time
+   * @return this
+   */
+  public PoolBuilder startLimit(Duration limit) {
+    return with("start-limit", limit.toNanos());
+  }
+
+  /**
+   * Saves a failure capsule in this folder for each batch that fails: its arguments, the function, and what is needed to see the failure again with
+   * {@code transom replay}; {@link TransomException#capsule} says where. By default the folder that {@code TRANSOM_CAPSULES} names, and none where it is
+   * not set, since capsules hold the data itself.
+   *
+   * @param folder the folder, which is made where there is none
+   * @return this
+   */
+  public PoolBuilder capsules(Path folder) {
+    return with("capsules", folder);
+  }
+
+  /**
+   * The most bytes of arguments in one capsule; 64 MiB by default. Of a larger batch the rows around the failing one are saved.
+   *
+   * @param bytes the number
+   * @return this
+   */
+  public PoolBuilder capsuleBytes(long bytes) {
+    return with("capsule-bytes", bytes);
+  }
+
+  /**
+   * The most capsules that the pool saves; 16 by default.
+   *
+   * @param capsules the number
+   * @return this
+   */
+  public PoolBuilder capsuleCount(int capsules) {
+    return with("capsule-count", capsules);
+  }
+
+  /**
    * Makes the pool. Its workers start in the background; the first call waits for one.
    *
    * @return the pool

@@ -1,7 +1,9 @@
 package io.transom;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
@@ -37,8 +39,12 @@ public final class TransomException extends RuntimeException {
   private final String output;
   /** The worker's stack, or null. */
   private final String stack;
+  /** The signal, or 0. */
+  private final int signal;
   /** What to do, or null. */
   private final String hint;
+  /** The folder of the failure capsule, or null. */
+  private final String capsule;
   /** All of it as text. */
   private final String whole;
 
@@ -61,7 +67,9 @@ public final class TransomException extends RuntimeException {
       String[] remote,
       String output,
       String stack,
+      int signal,
       String hint,
+      String capsule,
       String whole) {
     super(message);
     this.code = code;
@@ -76,7 +84,9 @@ public final class TransomException extends RuntimeException {
     remoteTraceback = remote[2];
     this.output = output;
     this.stack = stack;
+    this.signal = signal;
     this.hint = hint;
+    this.capsule = capsule;
     this.whole = whole;
   }
 
@@ -95,11 +105,13 @@ public final class TransomException extends RuntimeException {
       String remoteTraceback,
       String output,
       String stack,
+      int signal,
       String hint,
+      String capsule,
       String whole) {
     long[] place = {batch, firstRow, endRow};
     String[] remote = {remoteType, remoteMessage, remoteTraceback};
-    return new TransomException(code, name, message, function, place, worker, remote, output, stack, hint, whole);
+    return new TransomException(code, name, message, function, place, worker, remote, output, stack, signal, hint, capsule, whole);
   }
 
   /**
@@ -113,7 +125,7 @@ public final class TransomException extends RuntimeException {
    */
   public static TransomException of(int code, String name, String message, String hint) {
     String whole = "TRN-" + code + " " + name + ": " + message + (hint == null ? "" : "\n  hint: " + hint);
-    return of(code, name, message, null, -1, -1, -1, null, null, null, null, null, null, hint, whole);
+    return of(code, name, message, null, -1, -1, -1, null, null, null, null, null, null, 0, hint, null, whole);
   }
 
   /**
@@ -213,6 +225,24 @@ public final class TransomException extends RuntimeException {
    */
   public Optional<String> stack() {
     return Optional.ofNullable(stack);
+  }
+
+  /**
+   * The signal by which the worker was killed, where it was not its host that did.
+   *
+   * @return its number
+   */
+  public OptionalInt signal() {
+    return signal == 0 ? OptionalInt.empty() : OptionalInt.of(signal);
+  }
+
+  /**
+   * The failure capsule in which the input that failed was saved ({@link PoolBuilder#capsules}).
+   *
+   * @return its folder
+   */
+  public Optional<Path> capsule() {
+    return Optional.ofNullable(capsule).map(Path::of);
   }
 
   /**
