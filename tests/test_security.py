@@ -85,10 +85,13 @@ def test_the_host_unpickles_nothing() -> None:
 
 
 def test_only_workers_load_functions() -> None:
-    """`_load.from_bytes` is the one place that unpickles; nothing but a worker's own modules calls it, and only a worker's bootstrap starts those."""
+    """`_load.from_bytes` is the one place that unpickles; nothing but a worker's own modules calls it, and only what runs in a process of its own
+    starts those: a worker's bootstrap, and a replay under a debugger."""
     texts = {path.name: path.read_text() for path in PACKAGE.glob("*.py")}
     assert {name for name, text in texts.items() if "from_bytes(name" in text} == {"_load.py", "_worker.py"}
-    assert {name for name, text in texts.items() if re.search(r"\b_worker\b", text)} - {"_worker.py"} == set()
+    assert {name for name, text in texts.items() if re.search(r"\b_worker\b", text)} - {"_worker.py"} == {"_replay.py"}
+    replay = (PACKAGE / "_replay.py").read_text()
+    assert "_worker" not in replay.split("def main()")[0], "the host's part of a replay starts a process, and loads nothing"
     assert "from transom import _worker" in (ROOT / "bridge/core/src/worker/bootstrap.py").read_text()
 
 

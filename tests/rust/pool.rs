@@ -317,8 +317,9 @@ fn the_memory_limit_is_an_error_that_says_who_holds_what() {
             }
             assert!(held.len() < 100, "the limit was never reached");
         };
-        assert_eq!(error.code(), Code::MemoryLimit);
-        assert!(error.hint().unwrap().contains("workers hold"), "{error}");
+        assert_eq!(error.code(), Code::InputRetained);
+        assert!(error.message().contains("function `keep` keeps"), "{error}");
+        assert!(error.hint().unwrap().contains("held now:"), "{error}");
         assert!(pool.stats().memory_used <= 16 << 20);
     });
 }

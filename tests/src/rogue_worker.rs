@@ -262,6 +262,8 @@ impl Rogue {
                 return self.send(ToHost::Release { leases: vec![lease, lease] });
             }
             "wants_more_than_there_is" => {
+                // While the first is on its way, that is the answer.
+                self.own_segment();
                 self.send(ToHost::NeedSegment { len: u64::MAX });
                 self.wait_for(|message| matches!(message, ToWorker::NoSegment { .. }));
             }

@@ -10,6 +10,8 @@ use transom_model::VARIANTS;
 /// One more than the worker sends in a whole run: it dies behind each of its messages, and once not at all.
 const STEPS: usize = 9;
 const PREEMPTIONS: usize = 1;
+/// The exit status of a process in which a schedule showed a bug.
+const FOUND: i32 = 42;
 
 fn explore(run: fn(usize), steps: usize) {
     let mut model = Builder::new();
@@ -33,18 +35,24 @@ fn no_schedule_and_no_death_breaks_the_books() {
 #[test]
 fn every_seeded_bug_is_found() {
     let program = std::env::current_exe().expect("a test is a program");
-    for (bug, _) in &VARIANTS[1..] {
+    let ends = |variant: &str| {
         let mut one = Command::new(&program);
-        one.args(["--exact", "one_bug", "--ignored", "--nocapture"]).env("SEEDED_BUG", bug).stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(!one.status().expect("a test can be run").success(), "no schedule shows {bug}");
+        one.args(["--exact", "one_bug", "--ignored", "--nocapture"]).env("SEEDED_BUG", variant).stdout(Stdio::null()).stderr(Stdio::null());
+        one.status().expect("a test can be run").code()
+    };
+    assert_eq!(ends(VARIANTS[0].0), Some(0), "the core as it is has none");
+    for (bug, _) in &VARIANTS[1..] {
+        assert_eq!(ends(bug), Some(FOUND), "no schedule shows {bug}");
     }
 }
 
 #[test]
-#[ignore = "run by `every_seeded_bug_is_found`, and fails"]
+#[ignore = "run by `every_seeded_bug_is_found`"]
 fn one_bug() {
     let bug = std::env::var("SEEDED_BUG").expect("SEEDED_BUG says which");
     let (_, run) = VARIANTS.iter().find(|(name, _)| *name == bug).expect("a bug of the list");
+    // At once: the model's threads are coroutines, and one that panics within a panic leaves the others, and this process, waiting for ever.
+    std::panic::set_hook(Box::new(|_| std::process::exit(FOUND)));
     // The whole run first: it shows most.
     (0..=STEPS).rev().for_each(|steps| explore(*run, steps));
 }

@@ -73,7 +73,7 @@ impl Inner {
         let waited = since.elapsed();
         let hopeless = || {
             let standing = Standing::of(&self.leases());
-            standing.is_kept() && standing.under_way == 0
+            standing.is_kept(self.memory.budget.used()) && standing.under_way == 0
         };
         waited > usual || (waited > RETAINED_WAIT && hopeless())
     }
@@ -88,7 +88,7 @@ impl Inner {
         let error = error.with_hint(self.holders(&leases));
         let standing = Standing::of(&leases);
         match &standing.most {
-            Some((function, Sum { batches, bytes })) if standing.is_kept() => {
+            Some((function, Sum { batches, bytes })) if standing.is_kept(self.memory.budget.used()) => {
                 let message = format!("function `{function}` keeps {batches} batches of {bytes} bytes that it has answered, and {}", error.message());
                 error.with_code(Code::InputRetained).with_message(message)
             }
@@ -143,8 +143,9 @@ impl Standing {
         Self { most, kept, under_way, results }
     }
 
-    /// Whether more is held by functions that keep their arguments than for any other reason.
-    fn is_kept(&self) -> bool {
-        self.kept > 0 && self.kept >= self.under_way && self.kept >= self.results
+    /// Whether more is held by functions that keep their arguments than for any other reason, and a good part of all `used` bytes: the rest are
+    /// batches that the host shares, and free room that is too small.
+    fn is_kept(&self, used: u64) -> bool {
+        self.kept >= self.under_way && self.kept >= self.results && self.kept >= used / 3
     }
 }

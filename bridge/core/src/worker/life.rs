@@ -73,6 +73,9 @@ pub(super) struct Life<'a, O> {
     term_at: Option<Instant>,
     memory: Option<MemoryWatch>,
     quiet_at: Option<Instant>,
+    /// What the worker waits for, and the size of what is in the making: the first segment comes unasked, and may be more than there is room for.
+    wanted: Option<usize>,
+    making: usize,
     /// Segments in the making.
     segments: JoinSet<Result<Arc<Segment>>>,
 }
@@ -132,6 +135,8 @@ impl<'a, O: Owner> Life<'a, O> {
             term_at: None,
             memory: place.launch.limits.memory.map(|limit| MemoryWatch::new(shared.process.pid(), limit)),
             quiet_at: None,
+            wanted: None,
+            making: 0,
             segments: JoinSet::new(),
         })
     }
@@ -288,6 +293,7 @@ impl<'a, O: Owner> Life<'a, O> {
                 if self.link().send_releases() {
                     return self.link().send(&ToWorker::TryAgain);
                 }
+                self.wanted = Some(len);
                 // One at a time: what is on its way already is the answer, and if it is too small the worker asks again.
                 if self.segments.is_empty() && !self.link().has_granted() {
                     self.make_segment(len);
@@ -337,16 +343,29 @@ impl<'a, O: Owner> Life<'a, O> {
     fn make_segment(&mut self, len: usize) {
         let owner = self.place.owner.clone();
         let have = self.link().owned_bytes();
+        self.making = len;
         self.segments.spawn_blocking(move || owner.make_segment(len, have));
     }
 
     fn hand_over(&mut self, made: Result<Arc<Segment>>) {
         let said = match made {
             Ok(segment) => {
+                self.wanted = None;
                 self.link().grant(segment);
                 Ok(())
             }
-            Err(error) => self.link().send(&ToWorker::NoSegment { error: RemoteError::from(error) }),
+            Err(error) => match self.wanted {
+                // Nobody waits for it.
+                None => Ok(()),
+                Some(len) if len < self.making => {
+                    self.make_segment(len);
+                    Ok(())
+                }
+                Some(_) => {
+                    self.wanted = None;
+                    self.link().send(&ToWorker::NoSegment { error: RemoteError::from(error) })
+                }
+            },
         };
         if let Err(error) = said {
             self.end_for(error);
