@@ -62,7 +62,8 @@ def failure(session: Session, function: str, folder: Path) -> dict[str, Any]:
 def normal(value: Any) -> Any:
     """Without what differs from one run of the same host to the next."""
     text = re.sub(r"process \d+", "process PID", json.dumps(value))
-    text = re.sub(r"\d+\.\d s after its start", "T s after its start", text)
+    text = re.sub(r"\d+(\.\d+)? s after its start", "T s after its start", text)
+    text = re.sub(r"up \d+(\.\d+)? s, \d+ batches", "up T s, N batches", text)
     return json.loads(re.sub(r"0x[0-9a-f]{4,}", "0xADDRESS", text))
 
 

@@ -19,7 +19,7 @@ SUPPRESSIONS = """{
    stacks for signals
    Memcheck:Leak
    ...
-   fun:*transom_ffi*fault*write_stacks*
+   fun:*worker*stacks*use_large_signal_stack*
 }
 """
 
