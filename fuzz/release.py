@@ -132,7 +132,7 @@ def line(campaign, entry):
         "count": entry["count"],
         "aim": aim,
         **found,
-        "kernel": os.uname().release,
+        "kernel": os.uname().release.split("-")[0],
         "rust": rust,
         "details": details,
     }

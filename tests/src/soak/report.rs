@@ -42,7 +42,9 @@ struct Row {
 /// Writes this program's lines, and the table from all.
 pub(crate) fn write() -> io::Result<()> {
     fs::create_dir_all(FOLDER)?;
-    let kernel = answer("uname", &["-r"]);
+    let release = answer("uname", &["-r"]);
+    // Without what the machine's owner calls it.
+    let kernel = release.split('-').next().unwrap_or_default().to_owned();
     let rust = answer("rustc", &["-V"]).split_whitespace().nth(1).unwrap_or_default().to_owned();
     let mut lines = String::new();
     for campaign in CAMPAIGNS {
