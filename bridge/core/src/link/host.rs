@@ -59,6 +59,8 @@ struct State {
     trimmed: bool,
     /// Why the link is no use any more.
     failure: Option<Error>,
+    /// A message was lost, so those behind it must not arrive: they may name what it said.
+    cut: bool,
     hung_up: bool,
 }
 
@@ -434,7 +436,7 @@ impl State {
     }
 
     fn post(&mut self, link: &HostLink, bytes: Vec<u8>, segment: Option<Arc<Segment>>) {
-        if self.closed {
+        if self.closed || self.cut {
             return;
         }
         // In a forked child the socket is the parent's: nothing must be said on it.
@@ -458,6 +460,7 @@ impl State {
                 Err(error) => {
                     // A worker that is gone or going is told of by its pidfd; of anything else its supervisor must hear, or calls would be lost.
                     self.failure = (error.code() != Code::HostGone).then_some(error);
+                    self.cut = true;
                     self.backlog.clear();
                 }
             }
