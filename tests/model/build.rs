@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{env, fs};
 
 /// The files that are run, in their rooms.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("memory", "arena"),
     ("memory", "free_list"),
     ("memory", "segments"),
@@ -14,11 +14,19 @@ const FILES: [(&str, &str); 8] = [
     ("link", "incoming"),
     ("link", "keep"),
     ("link", "leases"),
+    ("link", "reception"),
     ("link", "result"),
+    ("link", "ring"),
 ];
 
-/// What the core keeps to itself, and the model does not use.
-const INSIDE: [(&str, &str, &str); 2] = [
+/// What the core keeps to itself, and the model does not use; and what is smaller there.
+const INSIDE: [(&str, &str, &str); 4] = [
+    (
+        "ring",
+        "const WRITTEN: usize = 0;\nconst READ: usize = 8;\nconst AWAKE: usize = 16;\nconst PACKETS_SENT: usize = 24;\nconst PACKETS_READ: usize = 32;\n",
+        "const WRITTEN: usize = 0;\nconst READ: usize = 1;\nconst AWAKE: usize = 2;\nconst PACKETS_SENT: usize = 3;\nconst PACKETS_READ: usize = 4;\n",
+    ),
+    ("ring", "const MESSAGES: usize = 64;", "const MESSAGES: usize = 5;"),
     (
         "host",
         "self.send(&ToWorker::Define { function: number, source: function.source().clone(), import_path: function.import_path().to_vec() })",
@@ -28,7 +36,7 @@ const INSIDE: [(&str, &str, &str); 2] = [
 ];
 
 /// Each bug: its name, the file, what stands there, and what stands there wrongly.
-const BUGS: [(&str, &str, &str, &str); 12] = [
+const BUGS: [(&str, &str, &str, &str); 19] = [
     ("a_release_ends_nothing", "leases", "numbers.iter().filter_map(", "numbers.iter().skip(1).filter_map("),
     ("numbers_of_leases_are_used_again", "leases", "self.last += 1;", "self.last = 1;"),
     ("a_forwarded_input_is_not_kept", "leases", "segment.clone(), loan.keep.clone()", "segment.clone(), Arc::new(Keep::default())"),
@@ -40,6 +48,13 @@ const BUGS: [(&str, &str, &str, &str); 12] = [
     ("a_message_is_lost_when_the_link_is_full", "host", "Ok(false) => return false,", "Ok(false) => _ = self.backlog.pop_front(),"),
     ("a_segment_is_forgotten_while_it_is_lent", "host", "partition(|&&segment| leases.name(segment))", "partition(|_| leases.name(u32::MAX))"),
     ("a_result_is_given_back_twice", "result", "link.give_back(self.result);", "link.give_back(self.result); link.give_back(self.result);"),
+    ("a_reader_falls_asleep_unseen", "ring", "fence(Ordering::SeqCst);\n        Ok(if soon", "Ok(if soon"),
+    ("a_sleeper_does_not_look_once_more", "ring", "self.theirs.load(WRITTEN) == self.read\n", "true\n"),
+    ("nobody_wakes_the_reader", "ring", "Ok(if soon && !self.is_awake() { Put::Unseen } else { Put::Seen })", "Ok(Put::Seen)"),
+    ("a_message_can_be_seen_before_it_is_written", "ring", "fence(Ordering::Release);\n        self.mine.store(WRITTEN", "self.mine.store(WRITTEN"),
+    ("a_message_overtakes_a_packet", "ring", "!in_order ||", "(!in_order && false) ||"),
+    ("messages_are_written_over", "ring", "if needed > capacity - used {", "if needed > capacity {"),
+    ("a_packet_overtakes_messages", "reception", "match ring.take()? {", "match None::<Vec<u8>> {"),
     ("pieces_overlap", "free_list", "self.ranges[index] = (offset + len, free - len);", "self.ranges[index] = (offset, free - len);"),
 ];
 
@@ -59,7 +74,8 @@ fn main() {
             fs::write(folder.join(format!("{file}.rs")), prepared(&source, name, file, bug)).expect("the build folder can be written");
         }
         module(&mut variants, name, &folder);
-        _ = writeln!(list, "    ({name:?}, {name}::scenario::run),");
+        let run = if bug.is_some_and(|bug| matches!(bug.1, "ring" | "reception")) { "rings" } else { "scenario" };
+        _ = writeln!(list, "    ({name:?}, {name}::{run}::run),");
     }
     _ = writeln!(variants, "/// The core as it is, and with each bug.\npub const VARIANTS: [(&str, fn(usize)); {}] = [\n{list}];", BUGS.len() + 1);
     fs::write(Path::new(&out).join("variants.rs"), variants).expect("the build folder can be written");
@@ -75,8 +91,11 @@ fn prepared(source: &str, name: &str, file: &str, bug: Option<(&str, &str, &str,
     }
     source
         .replace("use std::sync::{Arc, Mutex, MutexGuard};", "use std::sync::Arc;\nuse loom::sync::{Mutex, MutexGuard};")
+        .replace("use std::sync::atomic::{Ordering, fence};", "use loom::sync::atomic::{Ordering, fence};")
         .replace("use std::sync::{Arc, RwLock};", "use std::sync::Arc;\nuse loom::sync::RwLock;")
         .replace("crate::", &format!("crate::{name}::"))
+        // What a room keeps to itself the scenarios use.
+        .replace("pub(super) ", "pub(crate) ")
         .replace("use tokio::sync::Notify;", "use crate::shim::Notify;")
 }
 
@@ -89,8 +108,10 @@ fn replaced(source: &str, file: &str, from: &str, to: &str) -> String {
 fn module(out: &mut String, name: &str, folder: &Path) {
     let file = |file: &str| format!("#[path = {:?}]", folder.join(format!("{file}.rs")));
     let scenario = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("src/scenario.rs");
+    let rings = scenario.with_file_name("rings.rs");
     let (arena, free_list, segments) = (file("arena"), file("free_list"), file("segments"));
     let (host, incoming, keep, leases, result) = (file("host"), file("incoming"), file("keep"), file("leases"), file("result"));
+    let (reception, ring) = (file("reception"), file("ring"));
     _ = write!(
         out,
         "pub mod {name} {{
@@ -100,7 +121,7 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         {segments} mod segments;
         pub use arena::{{Arena, Block, Source, Space}};
         pub use segments::Segments;
-        pub use crate::shim::Segment;
+        pub use crate::shim::{{OwnWords, Segment, Words, process_id}};
         pub use transom::memory::{{Extent, Role}};
     }}
     pub mod exchange {{ pub use transom::exchange::*; }}
@@ -111,7 +132,9 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         {incoming} pub mod incoming;
         {keep} pub mod keep;
         {leases} pub mod leases;
+        {reception} pub mod reception;
         {result} pub mod result;
+        {ring} pub mod ring;
         mod message {{ pub use transom::link::{{Copies, Ready, RemoteError, ToHost, ToWorker}}; }}
         mod socket {{ pub use crate::shim::{{Packet, Socket}}; }}
         mod suppressed {{ pub use transom::link::Suppressed; }}
@@ -119,6 +142,7 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         use transom::link::MAX_PACKET;
     }}
     #[path = {scenario:?}] pub mod scenario;
+    #[path = {rings:?}] pub mod rings;
 }}
 "
     );

@@ -103,6 +103,22 @@ fn a_segment_that_is_not_the_workers_own_cannot_be_mapped_or_given_up() {
 }
 
 #[test]
+fn a_ring_that_cannot_be_ends_the_worker() {
+    checked(|| {
+        let pool = native(ROGUE, 1).env("ROGUE_GREETING", "rings").build().unwrap();
+        let lies = ["ring_has_more_than_room", "ring_has_half_a_message", "ring_has_no_message", "ring_goes_backwards", "ring_is_mapped_twice"];
+        for (ended, name) in lies.iter().enumerate() {
+            let error = call(&pool, name).unwrap_err();
+            assert_eq!((error.code(), error.function()), (Code::ProtocolViolation, Some(*name)), "{error}");
+            assert_honest(&pool);
+            assert_eq!(pool.stats().workers[0].restarts, ended as u64 + 1, "{name}");
+        }
+        let pool = self::pool(1);
+        assert_eq!(call(&pool, "ring_is_mapped_twice").unwrap_err().code(), Code::ProtocolViolation);
+    });
+}
+
+#[test]
 fn a_message_that_lies_nowhere_or_in_another_ends_the_worker() {
     checked(|| {
         assert_each_ends_the_worker(Code::ProtocolViolation, &["spills_nowhere", "spills_into_an_input", "spills_a_spill"]);

@@ -2,6 +2,7 @@
 //! argument.
 
 mod attacks;
+mod rings;
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -12,7 +13,7 @@ use arrow_schema::{DataType, Field, Schema};
 use support::garble::Garbler;
 use transom::exchange::{Descriptor, encode_schema};
 use transom::link::{Copies, MAX_PACKET, PROTOCOL, Packet, Ready, RemoteError, Socket, Suppressed, ToHost, ToWorker};
-use transom::memory::{Arena, Extent, Role, Segment, Source};
+use transom::memory::{Arena, Block, Extent, Role, Segment, Source};
 use transom::{Code, Error, Kind, OnError, Parameter, Reason, Signature, function};
 
 /// The number of a segment that no pool comes to.
@@ -31,6 +32,7 @@ fn main() {
         input: None,
         arena: Arena::new(NoMore),
         own: Vec::new(),
+        ring: None,
     };
     loop {
         let message = rogue.receive();
@@ -50,6 +52,8 @@ struct Rogue {
     input: Option<OwnedFd>,
     arena: Arena,
     own: Vec<Arc<Segment>>,
+    /// Its own segment of the rings.
+    ring: Option<Block>,
 }
 
 struct NoMore;
@@ -80,14 +84,16 @@ impl Rogue {
     fn receive_new(&mut self) -> ToWorker {
         let Ok(Packet::Data(bytes, descriptor)) = self.socket.receive() else { std::process::exit(0) };
         let message = ToWorker::decode(&bytes).expect("the host sends whole messages");
-        if let ToWorker::Segment { id, role, len } = message {
-            match role {
-                Role::Input => {
-                    self.inputs.push(id);
-                    self.input = descriptor;
-                }
-                Role::Output => self.adopt(id, len as usize, descriptor.expect("a segment comes with its descriptor")),
+        match message {
+            ToWorker::Segment { id, role: Role::Input, .. } => {
+                self.inputs.push(id);
+                self.input = descriptor;
             }
+            ToWorker::Segment { id, role: Role::Output, len } => {
+                self.adopt(id, len as usize, descriptor.expect("a segment comes with its descriptor"))
+            }
+            ToWorker::Ring { role: Role::Output, len } => self.map_ring(len as usize, descriptor.expect("a ring comes with its descriptor")),
+            _ => {}
         }
         message
     }
@@ -141,8 +147,13 @@ impl Rogue {
     }
 
     fn greet(&self, greeting: &str) {
-        let honest =
-            Ready { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), sizes: Descriptor::SIZES, language: "Lies".to_owned() };
+        let honest = Ready {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sizes: Descriptor::SIZES,
+            language: "Lies".to_owned(),
+            rings: false,
+        };
         if greeting == "answers before the greeting" {
             self.send(ToHost::Done { call: 1 });
         }
@@ -150,6 +161,7 @@ impl Rogue {
             "newer version" => Ready { version: "99.1.2".to_owned(), ..honest },
             "newer protocol" => Ready { protocol: PROTOCOL + 1, version: "99.1.2".to_owned(), ..honest },
             "other sizes" => Ready { sizes: [16, 32, 32], ..honest },
+            "rings" => Ready { rings: true, ..honest },
             _ => honest,
         }));
     }
@@ -233,6 +245,7 @@ impl Rogue {
                 // Far from the argument, which this worker may name.
                 self.announce_and_give(number, name, rows, &[Extent { segment, offset: 1 << 20, len: lent.len }]);
             }
+            _ if name.starts_with("ring_") => self.lie_in_the_ring(name),
             _ if name.starts_with("attacks_") => self.attack(call),
             _ if name.starts_with("garble_") => self.garble(call),
             _ if name.starts_with("flood_") => {
@@ -325,6 +338,8 @@ impl Rogue {
             ToHost::Release { leases: vec![lease + 1, 0, u64::MAX] },
             ToHost::NeedSegment { len: 64 },
             ToHost::Mapped { segment },
+            ToHost::RingMapped,
+            ToHost::Look,
             ToHost::Discard { segment },
             ToHost::Spilled { result: 3, extent: mine },
             ToHost::Defined { function: 0, outcome: Err(error) },

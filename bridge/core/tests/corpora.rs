@@ -125,6 +125,8 @@ fn to_worker() -> Vec<ToWorker> {
         ToWorker::Release { results: vec![1, 2] },
         ToWorker::Forget { segments: vec![1] },
         ToWorker::Trim,
+        ToWorker::Ring { role: Role::Output, len: 32 << 10 },
+        ToWorker::Look,
         ToWorker::Spilled { lease: 3, extent },
         ToWorker::Bye,
     ]
@@ -145,7 +147,13 @@ fn to_host() -> Vec<ToHost> {
     let copies = Copies { shared: 8, copied: vec![(Reason::StrictMode, 9)] };
     let suppressed = Suppressed { causes: vec![error()], rows: vec![(1, 0)] };
     vec![
-        ToHost::Ready(Ready { protocol: PROTOCOL, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python".to_owned() }),
+        ToHost::Ready(Ready {
+            protocol: PROTOCOL,
+            version: "0.1.0".to_owned(),
+            sizes: Descriptor::SIZES,
+            language: "Python".to_owned(),
+            rings: true,
+        }),
         ToHost::Mapped { segment: 1 },
         ToHost::NeedSegment { len: 4096 },
         ToHost::Defined { function: 1, outcome: Ok(signature) },
@@ -157,6 +165,8 @@ fn to_host() -> Vec<ToHost> {
         ToHost::Done { call: 2 },
         ToHost::Release { leases: vec![1] },
         ToHost::Discard { segment: 1 },
+        ToHost::RingMapped,
+        ToHost::Look,
         ToHost::Spilled { result: 2, extent: Extent { segment: 1, offset: 0, len: 16 } },
     ]
 }

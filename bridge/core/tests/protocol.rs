@@ -145,6 +145,8 @@ fn to_worker() -> Vec<ToWorker> {
         ToWorker::Spilled { lease: 3, extent },
         ToWorker::Bye,
         ToWorker::Trim,
+        ToWorker::Ring { role: Role::Output, len: 32 << 10 },
+        ToWorker::Look,
     ]
 }
 
@@ -154,7 +156,7 @@ fn to_host() -> Vec<ToHost> {
     let cause = RemoteError { traceback: String::new(), row: None, ..error() };
     let suppressed = Suppressed { causes: vec![cause], rows: vec![(3, 0)] };
     vec![
-        ToHost::Ready(Ready { protocol: 2, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python 3.12".to_owned() }),
+        ToHost::Ready(Ready { protocol: 2, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python 3.12".to_owned(), rings: true }),
         ToHost::Mapped { segment: 2 },
         ToHost::NeedSegment { len: 1 << 20 },
         ToHost::Defined { function: 0, outcome: Ok(signature()) },
@@ -166,6 +168,8 @@ fn to_host() -> Vec<ToHost> {
         ToHost::Release { leases: vec![1] },
         ToHost::Spilled { result: 2, extent },
         ToHost::Discard { segment: 2 },
+        ToHost::RingMapped,
+        ToHost::Look,
     ]
 }
 
@@ -203,6 +207,8 @@ fn name_to_worker(message: &ToWorker) -> &'static str {
         ToWorker::Spilled { .. } => "Spilled (to the worker)",
         ToWorker::Bye => "Bye",
         ToWorker::Trim => "Trim",
+        ToWorker::Ring { .. } => "Ring",
+        ToWorker::Look => "Look (to the worker)",
     }
 }
 
@@ -220,6 +226,8 @@ fn name_to_host(message: &ToHost) -> &'static str {
         ToHost::Release { .. } => "Release (to the host)",
         ToHost::Spilled { .. } => "Spilled (to the host)",
         ToHost::Discard { .. } => "Discard",
+        ToHost::RingMapped => "RingMapped",
+        ToHost::Look => "Look (to the host)",
     }
 }
 

@@ -196,7 +196,7 @@ fn read(host: &Host, number: u64) -> Option<RecordBatch> {
 /// The supervisor's thread: takes in what comes, and closes the books when the worker is gone.
 fn supervise(host: &Host) {
     loop {
-        match host.link.receive().expect("the worker is honest") {
+        match host.link.receive(true).expect("the worker is honest") {
             Some(Incoming::Result(call, result)) => {
                 host.answers.lock().expect("the model does not go on behind a panic").results.insert(call, result);
                 host.answered.notify_all();

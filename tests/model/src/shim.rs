@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use loom::sync::atomic::AtomicU64;
 use loom::sync::{Condvar, Mutex};
 use transom::memory::Role;
 use transom::{Code, Error, Result};
@@ -199,6 +200,12 @@ impl Socket {
         })
     }
 
+    /// Waits for a packet.
+    pub fn receive(&self) -> Result<Packet> {
+        self.0.wait(false);
+        self.try_receive()
+    }
+
     pub fn try_send(&self, bytes: &[u8], _descriptor: Option<BorrowedFd<'_>>) -> Result<bool> {
         let mut packets = self.0.packets();
         if packets.closed {
@@ -222,4 +229,58 @@ impl AsFd for Socket {
 
 pub fn violation(what: &str) -> Error {
     Error::new(Code::ProtocolViolation, what.to_owned())
+}
+
+/// The model has one process.
+pub fn process_id() -> u32 {
+    1
+}
+
+/// Words that two sides touch at the same time: as many as a small ring has.
+#[derive(Clone, Debug)]
+pub struct Words(Arc<[AtomicU64]>);
+
+impl Words {
+    /// Those of a ring with room for so many words.
+    pub fn new(room: usize) -> Self {
+        Self((0..RING_HEAD + room).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Rings of segments are not modelled with the books: `rings.rs` has words of its own.
+    pub fn of(_segment: Arc<Segment>) -> Self {
+        Self::new(1)
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn load(&self, index: usize) -> u64 {
+        self.0[index].load(loom::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// What stands before the messages of a ring.
+const RING_HEAD: usize = 5;
+
+/// The same words, for the side that writes them.
+#[derive(Clone, Debug)]
+pub struct OwnWords(Words);
+
+impl OwnWords {
+    pub fn new(words: Words) -> Self {
+        Self(words)
+    }
+
+    pub fn of(segment: Arc<Segment>) -> Option<Self> {
+        Some(Self(Words::of(segment)))
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    pub fn store(&self, index: usize, value: u64) {
+        self.0.0[index].store(value, loom::sync::atomic::Ordering::Relaxed);
+    }
 }

@@ -13,13 +13,15 @@ use super::incoming::Incoming;
 use super::keep::{Keep, within};
 use super::leases::{Lease, Leases, Outgoing};
 use super::message::{ToHost, ToWorker};
+use super::reception::Reception;
 use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
+use super::ring::{Put, RingReader, RingWriter};
 use super::socket::{Packet, Socket};
 use super::wire::violation;
 use crate::exchange::{self, Descriptor, Ledger, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::Function;
-use crate::memory::{Arena, Extent, Role, Segment, Segments};
+use crate::memory::{Arena, Extent, OwnWords, Role, Segment, Segments, Words, process_id};
 
 /// Packets that may wait for a worker to read; it is sent few at a time, so more means that it does not.
 const LONGEST_BACKLOG: usize = 4096;
@@ -35,6 +37,8 @@ pub struct HostLink {
     /// Woken when packets wait for room in the socket or releases wait for a packet.
     pub(crate) wake: Notify,
     process: u32,
+    /// Taken before the state, where both are.
+    reception: Mutex<Reception>,
     state: Mutex<State>,
 }
 
@@ -44,6 +48,9 @@ struct State {
     /// Nothing has been sent for a while, so a release has no packet to go with.
     quiet: bool,
     backlog: VecDeque<(Vec<u8>, Option<Arc<Segment>>)>,
+    ring: Option<RingWriter>,
+    /// Both segments of the rings, the host's first, until the worker has mapped them.
+    offered: Option<[Arc<Segment>; 2]>,
     known: HashSet<u32>,
     granted: HashMap<u32, Arc<Segment>>,
     /// Segments that the worker writes and that are sealed against others. Shared with the results that may lie in them.
@@ -66,7 +73,7 @@ struct State {
 
 impl HostLink {
     pub(crate) fn new(socket: Socket, segments: Arc<Segments>, arena: Arena, ledger: Arc<Ledger>) -> Self {
-        Self { socket, segments, arena, ledger, wake: Notify::new(), process: std::process::id(), state: Mutex::default() }
+        Self { socket, segments, arena, ledger, wake: Notify::new(), process: process_id(), reception: Mutex::default(), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,6 +170,33 @@ impl HostLink {
         state.post(self, message, Some(segment));
     }
 
+    /// Offers a worker that knows rings two segments for them: the host's, and the worker's.
+    pub(crate) fn offer_ring(&self, segments: [Arc<Segment>; 2]) {
+        let Some(mine) = OwnWords::of(segments[0].clone()) else { return };
+        let mut state = self.state();
+        for segment in &segments {
+            state.post(self, ToWorker::Ring { role: segment.role(), len: segment.len() as u64 }.encode(), Some(segment.clone()));
+        }
+        state.ring = Some(RingWriter::new(mine, Words::of(segments[1].clone())));
+        state.offered = Some(segments);
+    }
+
+    /// From here on somebody looks for what the worker says, so that it need not wake anybody.
+    pub(crate) fn attend(&self) -> bool {
+        let reception = self.reception();
+        reception.wake();
+        reception.has_ring()
+    }
+
+    /// Nobody looks any more. `false` where something came meanwhile.
+    pub(crate) fn leave(&self) -> bool {
+        self.reception().sleep()
+    }
+
+    fn reception(&self) -> MutexGuard<'_, Reception> {
+        self.reception.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     /// Sends the releases that wait; says whether there were any.
     pub(crate) fn send_releases(&self) -> bool {
         let mut state = self.state();
@@ -212,13 +246,15 @@ impl HostLink {
         }
     }
 
-    /// The next message that is not the link's own affair, or `None` when nothing more is there now.
+    /// The next message that is not the link's own affair, or `None` when nothing more is there now: nothing that the worker says it has sent, or with
+    /// `thorough` nothing at all. Who calls it sees to it that messages are dealt with in the order in which they are taken here.
     ///
     /// # Errors
     /// Whatever the worker sent that the protocol does not allow.
-    pub(crate) fn receive(self: &Arc<Self>) -> Result<Option<Incoming>> {
+    pub(crate) fn receive(self: &Arc<Self>, thorough: bool) -> Result<Option<Incoming>> {
         loop {
-            match self.socket.try_receive()? {
+            let packet = self.reception().next(&self.socket, thorough)?;
+            match packet {
                 Packet::Empty => return Ok(None),
                 Packet::Closed => return Ok((!std::mem::replace(&mut self.state().hung_up, true)).then_some(Incoming::HungUp)),
                 Packet::Data(_, Some(_)) => return Err(violation("a worker sent a descriptor: only hosts make segments")),
@@ -264,6 +300,12 @@ impl HostLink {
                 self.released(&leases);
                 None
             }
+            ToHost::RingMapped => {
+                self.ring_mapped()?;
+                None
+            }
+            // What it is about was taken in before it.
+            ToHost::Look => None,
             ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor } => {
                 step!("host::result");
                 let descriptor = Descriptor::decode(&descriptor);
@@ -296,6 +338,17 @@ impl HostLink {
         state.owned = Arc::new(owned);
         drop(state);
         self.segments.insert(segment);
+        Ok(())
+    }
+
+    /// The worker has mapped the rings: from here on nobody else can write its own.
+    fn ring_mapped(&self) -> Result<()> {
+        let offered = self.state().offered.take();
+        let [mine, theirs] = offered.ok_or_else(|| violation("a worker mapped rings that it was not given"))?;
+        theirs.close_to_writers()?;
+        if let Some(mine) = OwnWords::of(mine) {
+            self.reception().open(RingReader::new(mine, Words::of(theirs)));
+        }
         Ok(())
     }
 
@@ -341,7 +394,7 @@ impl HostLink {
     /// Queues the release of a result; it goes with the next packet, or soon.
     pub(super) fn give_back(&self, result: u64) {
         // In a forked child the books are a copy and the socket is the parent's: nothing must be said on it.
-        if std::process::id() != self.process {
+        if process_id() != self.process {
             return;
         }
         let mut state = self.state();
@@ -364,6 +417,7 @@ impl HostLink {
         state.closed = true;
         let leases = std::mem::take(&mut state.leases);
         state.backlog.clear();
+        (state.ring, state.offered) = (None, None);
         state.granted.clear();
         let owned = std::mem::take(&mut state.owned);
         drop(state);
@@ -435,13 +489,23 @@ impl State {
         self.forgotten.extend(go);
     }
 
-    fn post(&mut self, link: &HostLink, bytes: Vec<u8>, segment: Option<Arc<Segment>>) {
+    fn post(&mut self, link: &HostLink, mut bytes: Vec<u8>, segment: Option<Arc<Segment>>) {
         if self.closed || self.cut {
             return;
         }
         // In a forked child the socket is the parent's: nothing must be said on it.
-        if std::process::id() != link.process {
+        if process_id() != link.process {
             return;
+        }
+        if segment.is_none() {
+            match self.put_in_ring(&bytes) {
+                Put::Seen => return,
+                Put::Unseen => bytes = ToWorker::Look.encode(),
+                Put::Not => {}
+            }
+        }
+        if let Some(ring) = &mut self.ring {
+            ring.packet();
         }
         self.backlog.push_back((bytes, segment));
         if self.backlog.len() > LONGEST_BACKLOG {
@@ -450,6 +514,13 @@ impl State {
         if !self.flush(link) || self.failure.is_some() {
             link.wake.notify_one();
         }
+    }
+
+    fn put_in_ring(&mut self, bytes: &[u8]) -> Put {
+        self.ring.as_mut().map_or(Ok(Put::Not), |ring| ring.put(bytes, true)).unwrap_or_else(|error| {
+            self.failure.get_or_insert(error);
+            Put::Not
+        })
     }
 
     fn flush(&mut self, link: &HostLink) -> bool {

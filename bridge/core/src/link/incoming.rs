@@ -26,3 +26,10 @@ pub enum Incoming {
     /// The worker gave up a segment of its own; the pool's other links must hear of it.
     Discarded(u32),
 }
+
+impl Incoming {
+    /// Whether it concerns the worker's life and memory, and no call.
+    pub(crate) fn is_for_supervisor(&self) -> bool {
+        matches!(self, Self::Ready(_) | Self::NeedSegment(_) | Self::HungUp | Self::Discarded(_))
+    }
+}

@@ -35,6 +35,8 @@ pub struct Ready {
     pub sizes: [u32; 3],
     /// The language and its version, such as `Python 3.11.7`.
     pub language: String,
+    /// Whether it takes messages through a ring in shared memory. Left out by a worker that knows of none.
+    pub rings: bool,
 }
 
 /// A failure inside a worker, as text.
@@ -163,6 +165,13 @@ pub enum ToWorker {
         lease: u64,
         extent: Extent,
     },
+    /// One side's segment of the rings, whose descriptor comes beside the packet: the host's, or the worker's own.
+    Ring {
+        role: Role,
+        len: u64,
+    },
+    /// There are messages in the ring for a reader who has fallen asleep.
+    Look,
     Bye,
 }
 
@@ -216,6 +225,10 @@ pub enum ToHost {
         result: u64,
         extent: Extent,
     },
+    /// Both segments of the rings are mapped.
+    RingMapped,
+    /// There are messages in the ring for a reader who has fallen asleep.
+    Look,
 }
 
 impl ToWorker {
@@ -249,6 +262,8 @@ impl ToWorker {
             Self::Spilled { lease, extent } => put_extent(w.u16(15).u64(*lease), extent),
             Self::Bye => _ = w.u16(16),
             Self::Trim => _ = w.u16(17),
+            Self::Ring { role, len } => _ = w.u16(18).u8(u8::from(*role == Role::Output)).u64(*len),
+            Self::Look => _ = w.u16(19),
         }
         w.bytes
     }
@@ -282,6 +297,8 @@ impl ToWorker {
             15 => Self::Spilled { lease: r.u64()?, extent: get_extent(&mut r)? },
             16 => Self::Bye,
             17 => Self::Trim,
+            18 => Self::Ring { role: if r.flag()? { Role::Output } else { Role::Input }, len: r.u64()? },
+            19 => Self::Look,
             other => return Err(violation(&format!("a worker knows no message {other}"))),
         };
         r.end()?;
@@ -300,7 +317,7 @@ impl ToHost {
             Self::Ready(ready) => {
                 w.u16(101).u32(ready.protocol);
                 ready.sizes.iter().for_each(|&size| _ = w.u32(size));
-                w.text(&ready.version).text(&ready.language);
+                w.text(&ready.version).text(&ready.language).u8(u8::from(ready.rings));
             }
             Self::Mapped { segment } => _ = w.u16(102).u32(*segment),
             Self::NeedSegment { len } => _ = w.u16(103).u64(*len),
@@ -324,6 +341,8 @@ impl ToHost {
             Self::Release { leases } => _ = w.u16(110).list(leases, |w, id| _ = w.u64(*id)),
             Self::Discard { segment } => _ = w.u16(112).u32(*segment),
             Self::Spilled { result, extent } => put_extent(w.u16(111).u64(*result), extent),
+            Self::RingMapped => _ = w.u16(113),
+            Self::Look => _ = w.u16(114),
         }
         Ok(w.bytes)
     }
@@ -338,7 +357,9 @@ impl ToHost {
             101 => {
                 let protocol = r.u32()?;
                 let sizes = [r.u32()?, r.u32()?, r.u32()?];
-                return Ok(Self::Ready(Ready { protocol, sizes, version: r.text()?, language: r.text()? }));
+                let (version, language) = (r.text()?, r.text()?);
+                // What an older worker does not say it does not have.
+                return Ok(Self::Ready(Ready { protocol, sizes, version, language, rings: r.flag().unwrap_or(false) }));
             }
             102 => Self::Mapped { segment: r.u32()? },
             103 => Self::NeedSegment { len: r.u64()? },
@@ -359,6 +380,8 @@ impl ToHost {
             110 => Self::Release { leases: r.list(Reader::u64)? },
             112 => Self::Discard { segment: r.u32()? },
             111 => Self::Spilled { result: r.u64()?, extent: get_extent(&mut r)? },
+            113 => Self::RingMapped,
+            114 => Self::Look,
             other => return Err(violation(&format!("a host knows no message {other}"))),
         };
         r.end()?;

@@ -11,12 +11,15 @@ use arrow_schema::SchemaRef;
 use super::MAX_PACKET;
 use super::keep::{Keep, bad, within};
 use super::message::{Copies, RemoteError, ToHost, ToWorker};
+use super::reception::Reception;
+use super::ring::{Put, RingReader, RingWriter};
 use super::socket::{Packet, Socket};
+use super::spin::Spin;
 use super::suppressed::Suppressed;
 use super::wire::violation;
 use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
-use crate::memory::{Arena, Block, Extent, Role, Segment, Segments, Source, Space};
+use crate::memory::{Arena, Block, Extent, OwnWords, Role, Segment, Segments, Source, Space, Words, process_id};
 
 /// A worker's end. One thread at a time receives; releases may be sent from any thread at any time, without the interpreter's lock.
 pub struct WorkerLink {
@@ -24,7 +27,11 @@ pub struct WorkerLink {
     segments: Segments,
     arena: Arena,
     process: u32,
+    /// The way in, for the one thread that receives.
+    inward: Mutex<Inward>,
     state: Mutex<State>,
+    /// The way out, in which packets and what goes by the ring keep their order. Taken behind the state, where both are.
+    outward: Mutex<Option<RingWriter>>,
     /// Told when the inbox may have something new, or nobody receives any more.
     arrived: Condvar,
 }
@@ -34,6 +41,8 @@ struct State {
     inbox: VecDeque<ToWorker>,
     /// Some thread is receiving.
     receiving: bool,
+    /// Threads that wait for it.
+    waiting: usize,
     /// Why the link is no use any more.
     broken: Option<Error>,
     /// The stream that is open.
@@ -44,6 +53,16 @@ struct State {
     next_result: u64,
     releases: Vec<u64>,
     answering: bool,
+    /// The thread that receives is awake, and sends what was gathered before it sleeps.
+    awake: bool,
+}
+
+#[derive(Default)]
+struct Inward {
+    reception: Reception,
+    spin: Spin,
+    /// The host's segment of the rings, until this process's own is here too.
+    ring: Option<Words>,
 }
 
 /// What a worker receives.
@@ -62,8 +81,10 @@ impl WorkerLink {
             socket: Socket::from_descriptor(descriptor),
             segments: Segments::default(),
             arena: Arena::new(HostMemory { link: link.clone() }),
-            process: std::process::id(),
+            process: process_id(),
+            inward: Mutex::default(),
             state: Mutex::default(),
+            outward: Mutex::default(),
             arrived: Condvar::new(),
         })
     }
@@ -77,7 +98,12 @@ impl WorkerLink {
     /// # Errors
     /// Whatever breaks the protocol, and `FORKED_HANDLE` in a forked child: the link is its parent's.
     pub fn receive(&self) -> Result<Received> {
-        Ok(self.wait(|_| true)?.map_or(Received::End, Received::Message))
+        let message = self.wait(|_| true)?;
+        // A call sends what was gathered behind its answer.
+        if !matches!(message, Some(ToWorker::Call { .. })) {
+            self.send_gathered()?;
+        }
+        Ok(message.map_or(Received::End, Received::Message))
     }
 
     /// Waits for the first message that is wanted; the others stay in order in the inbox.
@@ -85,7 +111,9 @@ impl WorkerLink {
     /// # Errors
     /// As [`WorkerLink::receive`], and `HOST_GONE`.
     pub fn wait_for(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<ToWorker> {
-        self.wait(wanted)?.ok_or_else(|| Error::new(Code::HostGone, "the host is gone"))
+        let message = self.wait(wanted)?.ok_or_else(|| Error::new(Code::HostGone, "the host is gone"))?;
+        self.send_gathered()?;
+        Ok(message)
     }
 
     /// One thread receives for all that wait, since a function's own threads may read its input: each finds its message in the inbox.
@@ -100,18 +128,22 @@ impl WorkerLink {
                 return Err(error.clone());
             }
             if state.receiving {
+                state.waiting += 1;
                 state = self.arrived.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+                state.waiting -= 1;
                 continue;
             }
-            state.receiving = true;
+            (state.receiving, state.awake) = (true, true);
             drop(state);
             let received = self.receive_any().and_then(|packet| match packet {
                 None => Ok(false),
                 Some(packet) => self.take_in(packet).map(|()| true),
             });
             state = self.state();
-            state.receiving = false;
-            self.arrived.notify_all();
+            (state.receiving, state.awake) = (false, false);
+            if state.waiting > 0 {
+                self.arrived.notify_all();
+            }
             match received {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
@@ -144,10 +176,56 @@ impl WorkerLink {
     }
 
     fn receive_any(&self) -> Result<Option<(ToWorker, Option<OwnedFd>)>> {
-        match self.socket.receive()? {
+        match self.next_packet()? {
             Packet::Data(bytes, descriptor) => Ok(Some((ToWorker::decode(&bytes)?, descriptor))),
             Packet::Closed | Packet::Empty => Ok(None),
         }
+    }
+
+    /// Looks for a little while where that pays, and then sleeps.
+    fn next_packet(&self) -> Result<Packet> {
+        let inward = &mut *self.inward.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (reception, spin) = (&mut inward.reception, &mut inward.spin);
+        if !reception.has_ring() {
+            self.rest()?;
+            return self.socket.receive();
+        }
+        let mut wait = spin.begin();
+        let mut looking = spin.pays();
+        loop {
+            match reception.next(&self.socket, false)? {
+                Packet::Empty if looking && wait.goes_on() => {}
+                Packet::Empty => break,
+                packet => {
+                    if looking {
+                        spin.hit();
+                    }
+                    return Ok(packet);
+                }
+            }
+        }
+        if std::mem::take(&mut looking) {
+            spin.missed();
+        }
+        self.rest()?;
+        let packet = if reception.sleep() { reception.wait(&self.socket) } else { reception.next(&self.socket, true) };
+        reception.wake();
+        spin.slept(&wait);
+        packet
+    }
+
+    /// Before this side sleeps: sends the releases that were gathered, and sees to it that the host looks at those that it was sent.
+    fn rest(&self) -> Result<()> {
+        let mut state = self.state();
+        state.awake = false;
+        let releases = if state.answering { Vec::new() } else { std::mem::take(&mut state.releases) };
+        drop(state);
+        self.send_releases(&releases, true)?;
+        let mut outward = self.outward();
+        if outward.as_ref().is_some_and(RingWriter::is_owed) {
+            self.packet(&mut outward, &ToHost::Look.encode()?)?;
+        }
+        Ok(())
     }
 
     /// Does what is the link's own affair; puts the rest into the inbox.
@@ -168,6 +246,9 @@ impl WorkerLink {
                     self.state().inbox.push_back(ToWorker::TryAgain);
                 }
             }
+            ToWorker::Ring { role, len } => self.map_ring(role, len, descriptor)?,
+            // What it is about was taken in before it.
+            ToWorker::Look => {}
             ToWorker::Schema { schema, bytes } => {
                 step!("worker::schema");
                 let decoded = exchange::decode_schema(&bytes)?;
@@ -191,7 +272,9 @@ impl WorkerLink {
                 let bytes = self.resolve_segment(extent, ())?.private_copy();
                 self.release(lease);
                 match ToWorker::decode(&bytes)? {
-                    ToWorker::Spilled { .. } | ToWorker::Segment { .. } => return Err(violation("a spilled message must be a plain one")),
+                    ToWorker::Spilled { .. } | ToWorker::Segment { .. } | ToWorker::Ring { .. } => {
+                        return Err(violation("a spilled message must be a plain one"));
+                    }
                     message => self.take_in((message, None))?,
                 }
             }
@@ -208,13 +291,55 @@ impl WorkerLink {
         self.not_forked()?;
         let bytes = message.encode()?;
         if bytes.len() <= MAX_PACKET {
-            return self.socket.send(&bytes);
+            return self.send_bytes(&bytes, true);
         }
         let mut block = self.arena.allocate(bytes.len())?;
         block.as_mut_slice().copy_from_slice(&bytes);
         let extent = block.extent();
         let result = self.state().keep(Keep::of_block(block));
-        self.socket.send(&ToHost::Spilled { result, extent }.encode()?)
+        self.send_bytes(&ToHost::Spilled { result, extent }.encode()?, true)
+    }
+
+    fn outward(&self) -> MutexGuard<'_, Option<RingWriter>> {
+        self.outward.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// By the ring, or else by the socket, where it waits for room.
+    fn send_bytes(&self, bytes: &[u8], soon: bool) -> Result<()> {
+        let mut outward = self.outward();
+        let put = outward.as_mut().map_or(Ok(Put::Not), |ring| ring.put(bytes, soon))?;
+        match put {
+            Put::Seen => Ok(()),
+            Put::Unseen => self.packet(&mut outward, &ToHost::Look.encode()?),
+            Put::Not => self.packet(&mut outward, bytes),
+        }
+    }
+
+    fn packet(&self, outward: &mut Option<RingWriter>, bytes: &[u8]) -> Result<()> {
+        if let Some(ring) = outward {
+            ring.packet();
+        }
+        self.socket.send(bytes)
+    }
+
+    /// Maps one side's segment of the rings; with the second both ways are open.
+    fn map_ring(&self, role: Role, len: u64, descriptor: Option<OwnedFd>) -> Result<()> {
+        let file = descriptor.ok_or_else(|| violation("a ring came without its descriptor"))?;
+        let len = usize::try_from(len).map_err(|_| violation("a ring is larger than the address space"))?;
+        // Segments that batches lie in have numbers from 1.
+        let segment = Arc::new(Segment::attach(0, role, len, file)?);
+        let mut inward = self.inward.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(mine) = OwnWords::of(segment.clone()) else {
+            inward.ring = Some(Words::of(segment));
+            return Ok(());
+        };
+        let theirs = inward.ring.take().ok_or_else(|| violation("a worker's ring came before its host's"))?;
+        let mut outward = self.outward();
+        self.socket.send(&ToHost::RingMapped.encode()?)?;
+        *outward = Some(RingWriter::new(mine.clone(), theirs.clone()));
+        inward.reception.open(RingReader::new(mine, theirs));
+        inward.reception.wake();
+        Ok(())
     }
 
     /// From here to the answer, releases are gathered and sent with it.
@@ -224,11 +349,20 @@ impl WorkerLink {
 
     /// Sends the releases that were gathered.
     pub(crate) fn end_answer(&self) -> Result<()> {
+        self.state().answering = false;
+        self.send_gathered()
+    }
+
+    fn send_gathered(&self) -> Result<()> {
         let mut state = self.state();
-        state.answering = false;
-        let releases = std::mem::take(&mut state.releases);
+        let releases = if state.answering { Vec::new() } else { std::mem::take(&mut state.releases) };
         drop(state);
-        releases.chunks(MAX_PACKET / 16).try_for_each(|leases| self.send(&ToHost::Release { leases: leases.to_vec() }))
+        self.send_releases(&releases, false)
+    }
+
+    /// Sends releases. Where the host need not see them `soon`, it sees them with the next message, or before this side sleeps.
+    fn send_releases(&self, releases: &[u64], soon: bool) -> Result<()> {
+        releases.chunks(MAX_PACKET / 16).try_for_each(|leases| self.send_bytes(&ToHost::Release { leases: leases.to_vec() }.encode()?, soon))
     }
 
     /// Describes a result to the host and keeps its memory until the host has released it.
@@ -290,26 +424,45 @@ impl WorkerLink {
 
     /// Tells the host that an input is no longer read. Never waits, and needs no interpreter: the last drop may happen anywhere.
     pub(crate) fn release(&self, lease: u64) {
-        if std::process::id() != self.process {
+        if process_id() != self.process {
             return;
         }
         let mut state = self.state();
         state.releases.push(lease);
         step!(only "worker::release");
-        if state.answering || state.releases.len() > MAX_PACKET / 16 {
+        if state.answering || state.awake || state.releases.len() > MAX_PACKET / 16 {
             return;
         }
-        let message = ToHost::Release { leases: state.releases.clone() };
-        // No room now: they stay, and go with the next answer.
-        if let Ok(bytes) = message.encode()
-            && let Ok(true) = self.socket.try_send(&bytes, None)
+        // No room now, or somebody else who sends: they stay, and go with the next answer.
+        let Ok(mut outward) = self.outward.try_lock() else { return };
+        if let Ok(bytes) = (ToHost::Release { leases: state.releases.clone() }).encode()
+            && let Ok(true) = self.try_send(&mut outward, &bytes)
         {
             state.releases.clear();
         }
     }
 
+    fn try_send(&self, outward: &mut Option<RingWriter>, bytes: &[u8]) -> Result<bool> {
+        let put = outward.as_mut().map_or(Ok(Put::Not), |ring| ring.put(bytes, true))?;
+        let look;
+        let bytes = match put {
+            Put::Seen => return Ok(true),
+            Put::Unseen => {
+                look = ToHost::Look.encode()?;
+                &look
+            }
+            Put::Not => bytes,
+        };
+        let sent = self.socket.try_send(bytes, None)?;
+        if let Some(ring) = outward.as_mut().filter(|_| sent) {
+            ring.packet();
+        }
+        // What is in the ring is sent; who has no room for the packet has others in the socket, at which the host will look.
+        Ok(sent || put == Put::Unseen)
+    }
+
     fn not_forked(&self) -> Result<()> {
-        if std::process::id() == self.process {
+        if process_id() == self.process {
             return Ok(());
         }
         Err(Error::new(Code::ForkedHandle, "this is a forked child: the link to the host belongs to its parent")

@@ -12,14 +12,18 @@
 mod arena;
 mod budget;
 mod free_list;
+mod process;
 mod segment;
 mod segments;
+mod words;
 
 pub use arena::{Arena, Block, Source, Space};
 pub(crate) use budget::count_in;
 pub use budget::{Budget, available_memory, out_of_memory_kills};
+pub(crate) use process::process_id;
 pub use segment::{Role, Segment};
 pub use segments::Segments;
+pub(crate) use words::{OwnWords, Words};
 
 /// A portable pointer: bytes in a segment, by number instead of by address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

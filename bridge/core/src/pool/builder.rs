@@ -22,7 +22,7 @@ use super::{DeadLetters, Inner, Pool};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
-use crate::memory::{Arena, available_memory};
+use crate::memory::{Arena, available_memory, process_id};
 use crate::worker::{Limits, START_LIMIT, Spawner, Supervisor};
 
 /// The most batches that may be under way.
@@ -264,7 +264,7 @@ impl PoolBuilder {
             crews,
             timers: Mutex::new(Some(runtime.handle().clone())),
             next_call: AtomicU64::new(1),
-            process: std::process::id(),
+            process: process_id(),
             options,
         });
         for &language in &inner.options.prestart {

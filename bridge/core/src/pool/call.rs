@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
 use futures::TryStreamExt;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::arguments::{self, Selection};
+use super::blocking;
 use super::map::MapOptions;
-use super::places::{Answer, all_busy};
+use super::places::{Answer, Posted, all_busy};
 use super::registry::Known;
 use super::{Inner, closed, quarantine};
 use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
@@ -203,9 +203,9 @@ impl Inner {
         loop {
             let call = self.call_number();
             let send = || self.send(known, call, &mut posting, deadline);
-            let (worker, answer) = self.when_possible(known.language(), send).await?;
+            let Posted { worker, answer, ear } = self.when_possible(known.language(), send).await?;
             let mut cancel = CancelOnDrop { inner: self, worker, call, armed: true };
-            let answer = answer.await;
+            let answer = blocking::heard(answer, || ear.clone()).await;
             cancel.armed = false;
             match answer {
                 Ok(Answer::Result(raw)) => return Ok(raw),
@@ -223,13 +223,7 @@ impl Inner {
 
     /// Takes room in a worker, puts the batch into shared memory, and sends it: all in one go, so that no more batches are there than workers have
     /// room for. `None` where there is no room, or no memory yet.
-    fn send(
-        &self,
-        known: &Known,
-        call: u64,
-        posting: &mut Posting,
-        deadline: Option<Duration>,
-    ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
+    fn send(&self, known: &Known, call: u64, posting: &mut Posting, deadline: Option<Duration>) -> Result<Option<Posted>> {
         let Some(room) = self.places.take_room(known.language())? else { return Ok(None) };
         step!("host::room");
         let batch = match &mut posting.outgoing {

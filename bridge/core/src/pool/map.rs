@@ -12,6 +12,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt};
 
 use super::arguments::{Selection, assemble};
+use super::blocking;
 use super::call::{Position, conform};
 use super::quarantine::{Answered, DeadLetters};
 use super::registry::Known;
@@ -242,7 +243,11 @@ impl Stream for Mapping {
             match this.running.poll_next_unpin(context) {
                 Poll::Ready(Some(finished)) => this.ready.push_back(finished),
                 Poll::Ready(None) if this.ended => return Poll::Ready(None),
-                _ => return Poll::Pending,
+                _ => {
+                    // Also those that were waited for before this turn.
+                    blocking::offer(|| this.task.inner.places.ears(this.task.known.language()));
+                    return Poll::Pending;
+                }
             }
         }
     }

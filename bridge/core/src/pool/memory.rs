@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 
 use crate::failure::{Code, Error, Result};
-use crate::link::HostLink;
+use crate::link::{HostLink, RING_BYTES};
 use crate::memory::{Budget, Role, Segment, Segments, Source};
 
 const PAGE: usize = 4096;
@@ -43,6 +43,13 @@ impl Memory {
         let reservation = self.budget.reserve(usual).or_else(|_| self.budget.reserve(least))?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(Segment::create(id, role, reservation)?))
+    }
+
+    /// The segments of a worker's rings, the host's first. They are small and of one size, so they do not count.
+    pub(super) fn make_ring(&self) -> Result<[Arc<Segment>; 2]> {
+        let budget = Budget::new(2 * RING_BYTES as u64);
+        let make = |role| Segment::create(0, role, budget.reserve(RING_BYTES)?).map(Arc::new);
+        Ok([make(Role::Input)?, make(Role::Output)?])
     }
 
     pub(super) fn add_link(&self, link: &Arc<HostLink>) {

@@ -45,7 +45,7 @@ use crate::exchange::{CopyReport, Ledger};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Language, Signature};
 use crate::link::Lease;
-use crate::memory::{Arena, Block};
+use crate::memory::{Arena, Block, process_id};
 use builder::Options;
 use capsules::Capsules;
 use launches::Crew;
@@ -285,7 +285,7 @@ impl std::fmt::Debug for Pool {
 impl Inner {
     /// Whether this is a child that was forked from the pool's process.
     fn is_forked(&self) -> bool {
-        std::process::id() != self.process
+        process_id() != self.process
     }
 
     fn usable(&self) -> Result<()> {

@@ -13,6 +13,7 @@ use super::registry::Known;
 use crate::failure::{Code, Error, Result};
 use crate::function::{Language, Signature};
 use crate::link::{HostLink, Outgoing, RawResult, RemoteError, ToWorker};
+use crate::worker::Listen;
 
 /// How long a worker may go on with a call that nobody waits for any more, once it is the worker's turn with it.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(500);
@@ -92,6 +93,8 @@ impl Flight {
 pub(super) struct Place {
     pub(super) language: Language,
     pub(super) link: Option<Arc<HostLink>>,
+    /// Where callers hear it.
+    pub(super) ear: Option<Arc<dyn Listen>>,
     pub(super) flights: VecDeque<Flight>,
     /// Since when the front has been the front, or was last heard of.
     pub(super) since: Instant,
@@ -122,6 +125,7 @@ impl Place {
         Self {
             language,
             link: None,
+            ear: None,
             flights: VecDeque::new(),
             since: Instant::now(),
             reserved: false,
@@ -217,6 +221,12 @@ pub(super) struct State {
 const START_ATTEMPTS: u32 = 3;
 
 impl State {
+    /// The place of a worker whose word counts. When its time is over, what it says may come of how it was told: a system call that the request for its
+    /// stack broke off.
+    pub(super) fn heeded(&mut self, worker: usize) -> Option<&mut Place> {
+        Some(&mut self.places[worker]).filter(|place| place.sentenced.is_none())
+    }
+
     /// The places for functions of one language.
     fn of(&self, language: Language) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(move |place| place.language == language)
@@ -262,10 +272,18 @@ impl Drop for Room<'_> {
     }
 }
 
+/// Where a call was sent.
+pub(super) struct Posted {
+    pub(super) worker: usize,
+    pub(super) answer: oneshot::Receiver<Answer>,
+    pub(super) ear: Option<Arc<dyn Listen>>,
+}
+
 /// Where a stream was opened.
 pub(super) struct Opened {
     pub(super) worker: usize,
     pub(super) link: Arc<HostLink>,
+    pub(super) ear: Option<Arc<dyn Listen>>,
     pub(super) news: mpsc::UnboundedReceiver<News>,
 }
 
@@ -318,20 +336,13 @@ impl Places {
     }
 
     /// Sends one batch to the worker in which room was taken. Says where it went; `None` when the worker has gone meanwhile.
-    pub(super) fn try_call(
-        &self,
-        room: Room<'_>,
-        known: &Known,
-        call: u64,
-        batch: &Outgoing,
-        deadline: Option<Duration>,
-    ) -> Result<Option<(usize, oneshot::Receiver<Answer>)>> {
+    pub(super) fn try_call(&self, room: Room<'_>, known: &Known, call: u64, batch: &Outgoing, deadline: Option<Duration>) -> Result<Option<Posted>> {
         let worker = room.worker;
         let mut state = self.state();
         let place = &mut state.places[worker];
         let posted = match place.link.clone().filter(|_| !place.reserved) {
             Some(link) => {
-                let called = place.call(&link, known, call, batch, deadline).map(|receiver| Some((worker, receiver)));
+                let called = place.call(&link, known, call, batch, deadline).map(|answer| Some(Posted { worker, answer, ear: place.ear.clone() }));
                 if self.watched {
                     link.wake.notify_one();
                 }
@@ -381,7 +392,7 @@ impl Places {
         let work = Work::Stream { news, asked: 0, given: 0, credit };
         place.push(Flight { call, work, deadline, cancelled: None, doomed: None });
         link.wake.notify_one();
-        Ok(Some(Opened { worker, link, news: receiver }))
+        Ok(Some(Opened { worker, link, ear: place.ear.clone(), news: receiver }))
     }
 
     /// Gives a reserved worker back that was not used.
@@ -435,6 +446,13 @@ impl Places {
     /// Whether every worker for a language is held by a stream from which nobody takes.
     pub(super) fn all_stalled(&self, language: Language) -> bool {
         self.state().of(language).all(|place| place.retired || place.stalled())
+    }
+
+    /// Where those workers are heard that have something in hand.
+    pub(super) fn ears(&self, language: Language) -> Vec<Arc<dyn Listen>> {
+        let state = self.state();
+        let busy = state.of(language).filter(|place| !place.flights.is_empty());
+        busy.filter_map(|place| place.ear.clone()).collect()
     }
 
     pub(super) fn stats(&self) -> Vec<WorkerStats> {

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::arguments::Selection;
+use super::blocking;
 use super::call::{Position, Shortage, conform, declared};
 use super::places::{News, Opened};
 use super::registry::Known;
@@ -122,7 +123,7 @@ impl Flow {
             let asks = self.room > 0 && !session.source_ended && !short;
             let step = tokio::select! {
                 biased;
-                news = session.opened.news.recv() => Step::News(news),
+                news = blocking::heard(session.opened.news.recv(), || session.opened.ear.clone()) => Step::News(news),
                 batch = self.source.next(), if asks => Step::Source(batch),
                 _ = inner.at_most(LOOK_AGAIN, freed), if short => Step::Memory,
             };

@@ -10,7 +10,7 @@ use super::{Inner, closed};
 use crate::failure::{Code, Error, Result};
 use crate::link::{HostLink, Incoming, RawResult, RemoteError, Socket};
 use crate::memory::{Role, Segment};
-use crate::worker::{End, Owner, Sentence};
+use crate::worker::{End, Listen, Owner, Sentence};
 
 /// The longest pause between attempts to start a worker.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -34,10 +34,15 @@ impl Owner for Inner {
         link
     }
 
-    fn ready(&self, worker: usize, link: Arc<HostLink>) {
+    fn make_ring(&self) -> Result<[Arc<Segment>; 2]> {
+        self.memory.make_ring()
+    }
+
+    fn ready(&self, worker: usize, link: Arc<HostLink>, ear: Arc<dyn Listen>) {
         step!(only "host::ready");
         let mut state = self.places.state();
         state.places[worker].link = Some(link);
+        state.places[worker].ear = Some(ear);
         state.places[worker].failed_starts = 0;
         state.places[worker].start_error = None;
         drop(state);
@@ -46,10 +51,6 @@ impl Owner for Inner {
     }
 
     fn answered(&self, worker: usize, incoming: Incoming) -> Result<()> {
-        if self.places.state().places[worker].sentenced.is_some() {
-            // Its time is over, and what it says from here on may come of how it was told: a system call that the request for its stack broke off.
-            return Ok(());
-        }
         step!("host::answered");
         match incoming {
             Incoming::Defined(function, outcome) => self.defined(worker, function, outcome),
@@ -58,7 +59,7 @@ impl Owner for Inner {
             Incoming::Next(call) => self.next(worker, call),
             Incoming::Done(call) => {
                 let flight = self.take_front(worker, call, |work| matches!(work, Work::Stream { .. }))?;
-                if let Work::Stream { news, .. } = flight.work {
+                if let Some(Flight { work: Work::Stream { news, .. }, .. }) = flight {
                     _ = news.send(News::Done);
                 }
                 Ok(())
@@ -75,7 +76,7 @@ impl Owner for Inner {
         let closing = self.is_closing();
         let mut state = self.places.state();
         let place = &mut state.places[worker];
-        place.link = None;
+        (place.link, place.ear) = (None, None);
         place.pid = None;
         place.defined.clear();
         place.reserved = false;
@@ -239,7 +240,7 @@ impl Inner {
 
     fn defined(&self, worker: usize, number: u32, outcome: Result<crate::function::Signature, RemoteError>) -> Result<()> {
         let mut state = self.places.state();
-        let place = &mut state.places[worker];
+        let Some(place) = state.heeded(worker) else { return Ok(()) };
         if !place.flights.front().is_some_and(|flight| matches!(flight.work, Work::Define { function, .. } if function == number)) {
             return Err(out_of_order("a function", u64::from(number)));
         }
@@ -262,7 +263,7 @@ impl Inner {
     fn result(&self, worker: usize, call: u64, result: RawResult) -> Result<()> {
         let (rows, busy) = (result.rows(), result.busy);
         let mut state = self.places.state();
-        let place = &mut state.places[worker];
+        let Some(place) = state.heeded(worker) else { return Ok(()) };
         let front = place.flights.front_mut().filter(|flight| flight.call == call && !matches!(flight.work, Work::Define { .. }));
         let front = front.ok_or_else(|| out_of_order("a result", call))?;
         place.batches += 1;
@@ -286,7 +287,7 @@ impl Inner {
     }
 
     fn failed(&self, worker: usize, call: u64, error: RemoteError) -> Result<()> {
-        let flight = self.take_front(worker, call, |work| !matches!(work, Work::Define { .. }))?;
+        let Some(flight) = self.take_front(worker, call, |work| !matches!(work, Work::Define { .. }))? else { return Ok(()) };
         self.tell(|| Event::BatchFailed { worker, reason: error.clone().into_error() });
         match flight.work {
             Work::Call { answer } => _ = answer.send(Answer::Failed(error)),
@@ -299,7 +300,7 @@ impl Inner {
     /// A batches function asks for an input.
     fn next(&self, worker: usize, call: u64) -> Result<()> {
         let mut state = self.places.state();
-        let place = &mut state.places[worker];
+        let Some(place) = state.heeded(worker) else { return Ok(()) };
         let front = place.flights.front_mut().filter(|flight| flight.call == call).ok_or_else(|| out_of_order("a wish", call))?;
         let Work::Stream { news, asked, given, .. } = &mut front.work else { return Err(out_of_order("a wish", call)) };
         *asked += 1;
@@ -312,10 +313,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes the front flight, which ended without a result or after its last.
-    fn take_front(&self, worker: usize, call: u64, fits: impl Fn(&Work) -> bool) -> Result<Flight> {
+    /// Takes the front flight, which ended without a result or after its last; `None` where the worker's word does not count any more.
+    fn take_front(&self, worker: usize, call: u64, fits: impl Fn(&Work) -> bool) -> Result<Option<Flight>> {
         let mut state = self.places.state();
-        let place = &mut state.places[worker];
+        let Some(place) = state.heeded(worker) else { return Ok(None) };
         let front = place.flights.front().filter(|flight| flight.call == call && fits(&flight.work)).ok_or_else(|| out_of_order("an end", call))?;
         let stream = matches!(front.work, Work::Stream { .. });
         let flight = place.pop().ok_or_else(|| out_of_order("an end", call))?;
@@ -324,7 +325,7 @@ impl Inner {
         }
         drop(state);
         self.places.changed.send_replace(());
-        Ok(flight)
+        Ok(Some(flight))
     }
 }
 

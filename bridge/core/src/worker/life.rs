@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::hearing::{Heard, Hearing};
 use super::limits::{self, MemoryWatch};
 use super::output::Drain;
 use super::process::Process;
@@ -58,6 +59,7 @@ pub(super) struct Life<'a, O> {
     /// A second descriptor of the process, since each life watches its own.
     pidfd: AsyncFd<OwnedFd>,
     link: AsyncFd<Arc<HostLink>>,
+    hearing: Arc<Hearing<O>>,
     output: Option<&'a mut [Drain; 3]>,
     ready: bool,
     /// Why this side ended the worker, where it did.
@@ -119,8 +121,10 @@ impl<'a, O: Owner> Life<'a, O> {
         link: Arc<HostLink>,
         output: Option<&'a mut [Drain; 3]>,
     ) -> std::io::Result<Self> {
+        let hearing = Arc::new(Hearing::new(place.owner.clone(), worker, link.clone()));
         Ok(Self {
             place,
+            hearing,
             shared,
             worker,
             pidfd: watched(shared.process.as_fd().try_clone_to_owned()?, Interest::READABLE)?,
@@ -263,19 +267,17 @@ impl<'a, O: Owner> Life<'a, O> {
         if let Some(error) = self.link().take_failure() {
             self.end_for(error);
         }
+        // What callers heard that is not theirs, or had no time for.
+        self.take_messages();
         self.quiet_at.get_or_insert(Instant::now() + QUIET);
     }
 
     /// Takes in what has arrived, a bounded number at a time so that a chatty worker cannot keep the others waiting.
     fn take_messages(&mut self) {
         for _ in 0..64 {
-            match self.link().receive() {
-                Ok(Some(incoming)) => {
-                    if let Err(error) = self.take_in(incoming) {
-                        return self.end_for(error);
-                    }
-                }
-                Ok(None) => {
+            match self.heard() {
+                Ok(true) => {}
+                Ok(false) => {
                     self.more = false;
                     self.quiet_at.get_or_insert(Instant::now() + QUIET);
                     return;
@@ -284,6 +286,15 @@ impl<'a, O: Owner> Life<'a, O> {
             }
         }
         self.more = true;
+    }
+
+    /// Takes in one message; says whether there was one.
+    fn heard(&mut self) -> Result<bool> {
+        match self.hearing.next()? {
+            Heard::Nothing => Ok(false),
+            Heard::Answer => Ok(true),
+            Heard::Ours(incoming) => self.take_in(incoming).map(|()| true),
+        }
     }
 
     fn take_in(&mut self, incoming: Incoming) -> Result<()> {
@@ -311,7 +322,7 @@ impl<'a, O: Owner> Life<'a, O> {
                 self.place.owner.forget(&[segment]);
                 Ok(())
             }
-            other => self.place.owner.answered(self.worker, other),
+            _ => Err(Error::new(Code::Internal, "a message for the pool came to the supervisor")),
         }
     }
 
@@ -336,7 +347,13 @@ impl<'a, O: Owner> Life<'a, O> {
         self.ready = true;
         limits::when_ready(&self.shared.process, &self.place.launch);
         self.make_segment(FIRST_SEGMENT);
-        self.place.owner.ready(self.worker, self.link().clone());
+        // Without room for rings all goes by the socket.
+        if ready.rings
+            && let Ok(segments) = self.place.owner.make_ring()
+        {
+            self.link().offer_ring(segments);
+        }
+        self.place.owner.ready(self.worker, self.link().clone(), self.hearing.clone());
         Ok(())
     }
 

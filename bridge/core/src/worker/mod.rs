@@ -2,6 +2,7 @@
 
 mod address;
 mod exit;
+mod hearing;
 mod life;
 mod limits;
 mod output;
@@ -15,6 +16,7 @@ mod watched;
 pub use address::write_addresses;
 pub(crate) use exit::stopped;
 pub use exit::{Ending, decode};
+pub(crate) use hearing::Listen;
 pub use limits::Limits;
 pub(crate) use process::START_LIMIT;
 pub use process::{Launch, Process, Started};

@@ -73,7 +73,13 @@ pub fn serve(descriptor: OwnedFd, runtime: &mut dyn Runtime) -> Result<()> {
     };
     step!("worker::hello");
     // The host compares: it is the one who can tell its user.
-    let ready = Ready { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), sizes: Descriptor::SIZES, language: runtime.language() };
+    let ready = Ready {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        sizes: Descriptor::SIZES,
+        language: runtime.language(),
+        rings: true,
+    };
     link.send(&ToHost::Ready(ready))?;
     step!("worker::ready");
     let mut server = Server { link, runtime, functions: HashMap::new() };

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::address::{self, Fault};
 use super::exit;
+use super::hearing::Listen;
 use super::life::{Life, Shared};
 use super::output::Drain;
 use super::process::{Launch, Process, Started};
@@ -24,8 +25,10 @@ pub(crate) trait Owner: Send + Sync + 'static {
     /// The link at the other end of which a worker is.
     fn link(&self, socket: Socket) -> Arc<HostLink>;
     /// The worker can take calls.
-    fn ready(&self, worker: usize, link: Arc<HostLink>);
-    /// The worker answered. An error is a breach of the protocol, and the worker's end.
+    fn ready(&self, worker: usize, link: Arc<HostLink>, ear: Arc<dyn Listen>);
+    /// Two segments for a worker's rings: the host's, and the worker's.
+    fn make_ring(&self) -> Result<[Arc<Segment>; 2]>;
+    /// The worker answered; called by whoever heard it. An error is a breach of the protocol, and the worker's end.
     fn answered(&self, worker: usize, incoming: Incoming) -> Result<()>;
     /// The worker is gone. The answer says how long to wait before the next is started, or not at all.
     fn ended(&self, worker: usize, end: End) -> Option<Duration>;

@@ -68,6 +68,7 @@ impl<O: Owner> Life<'_, O> {
         // The first cause is the cause, and nothing that was sent after it counts.
         self.breach.get_or_insert(error);
         (self.deaf, self.more) = (true, false);
+        self.hearing.close();
         self.kill();
     }
 
@@ -79,9 +80,9 @@ impl<O: Owner> Life<'_, O> {
         // What was sent before the end counts, unless it is what this side ended the worker for.
         let counts = if self.breach.is_none() { LAST_MESSAGES } else { 0 };
         for _ in 0..counts {
-            match self.link().receive().and_then(|incoming| incoming.map(|incoming| self.take_in(incoming)).transpose()) {
-                Ok(Some(())) => {}
-                Ok(None) => break,
+            match self.heard() {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     self.breach.get_or_insert(error);
                     break;
