@@ -90,6 +90,8 @@ impl<O: Owner> Life<'_, O> {
             }
         }
         let ending = self.shared.process.try_wait()?;
+        // A caller who still listens must not take what is left for an answer of the next worker in this place.
+        self.hearing.close();
         let culprit = self.shared.culprit.get();
         let bystander = culprit.is_some_and(|&culprit| culprit != self.worker) && self.breach.is_none();
         let reason = self.breach.take().unwrap_or_else(|| self.cause(ending, culprit));
