@@ -11,24 +11,25 @@ use crate::shim::{OwnWords, Packet, Socket, Wire, Words};
 
 /// Words of the ring: two messages of one word each, and no third.
 const ROOM: usize = 5;
-const MESSAGES: u64 = 4;
 /// What says only that there is something in the ring.
 const LOOK: u64 = u64::MAX;
 
-/// Runs it under every schedule of at most so many preemptions as loom is told; the message with the number `packet` goes by the socket.
-pub fn run(packet: usize) {
+/// Runs it under every schedule of at most so many preemptions as loom is told. Of four messages, or from `turn` 5 on of two, so that the last goes by
+/// the ring, the one whose turn it is goes by the socket.
+pub fn run(turn: usize) {
+    let (packet, messages) = (turn as u64 % 5, if turn < 5 { 4 } else { 2 });
     let (ours, theirs) = (Words::new(ROOM), Words::new(ROOM));
     let wire = Arc::new(Wire::default());
     let mut reception = Reception::default();
     reception.open(RingReader::new(OwnWords::new(theirs.clone()), ours.clone()));
     let socket = Socket::new(wire.clone());
-    let writer = thread::spawn(move || write(RingWriter::new(OwnWords::new(ours), theirs), &wire, packet as u64));
-    read(&mut reception, &socket);
+    let writer = thread::spawn(move || write(RingWriter::new(OwnWords::new(ours), theirs), &wire, packet, messages));
+    read(&mut reception, &socket, messages);
     writer.join().expect("the writer does what it should");
 }
 
-fn write(mut ring: RingWriter, wire: &Wire, packet: u64) {
-    for number in 0..MESSAGES {
+fn write(mut ring: RingWriter, wire: &Wire, packet: u64, messages: u64) {
+    for number in 0..messages {
         let put = if number == packet { Put::Not } else { ring.put(&number.to_le_bytes(), true).expect("the reader is honest") };
         let said = match put {
             Put::Seen => continue,
@@ -40,9 +41,9 @@ fn write(mut ring: RingWriter, wire: &Wire, packet: u64) {
     }
 }
 
-fn read(reception: &mut Reception, socket: &Socket) {
+fn read(reception: &mut Reception, socket: &Socket, messages: u64) {
     let mut next = 0;
-    while next < MESSAGES {
+    while next < messages {
         reception.wake();
         let mut packet = reception.next(socket, false).expect("the writer is honest");
         if matches!(packet, Packet::Empty) {

@@ -34,7 +34,7 @@ fn no_schedule_and_no_death_breaks_the_books() {
 /// Each message in turn goes by the socket, and in the last run none.
 #[test]
 fn no_schedule_loses_a_message_of_a_ring_or_changes_the_order() {
-    (0..=4).for_each(|packet| explore(transom_model::unchanged::rings::run, packet));
+    (0..=STEPS).for_each(|turn| explore(transom_model::unchanged::rings::run, turn));
 }
 
 /// In a process for each, since some show themselves by a deadlock or by a panic in a destructor.

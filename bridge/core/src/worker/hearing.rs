@@ -33,6 +33,7 @@ struct Desk {
 }
 
 /// What the supervisor heard.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Heard {
     /// There is nothing now.
     Nothing,
