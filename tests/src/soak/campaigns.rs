@@ -9,12 +9,12 @@ use std::time::Duration;
 use support::faults::{host_dies_at, host_fails_at, load, worker_at};
 use support::hosts::{Host, Task};
 use support::invariants::assert_healthy;
-use support::kills::{Load, under_load};
+use support::kills::{Load, restart, under_load};
 use support::shortages::{host_calls, host_without, worker_without};
 use support::stepping::{forbidden, kill_after_each};
 use support::steps::{Action, HOST_STEPS, SYSTEM_STEPS, WORKER_STEPS};
 use support::stuck::{detection, overdue};
-use support::{Belongings, Programs, Random, Round, function, native, numbers};
+use support::{Belongings, Programs, Random, Round, function, native};
 use transom::{Code, Function, Language, Pool};
 
 /// A test, run again and again until its count is reached.
@@ -233,7 +233,7 @@ fn restarts(soak: &Soak, left: u64) -> Round {
     let pool = native(&soak.program(NATIVE_WORKER), 1).build().expect("a pool can be made");
     let count = left.min(1000);
     for _ in 0..count {
-        let error = pool.call_blocking(&function("exit"), numbers(0, 1)).expect_err("the function ends its worker");
+        let error = restart(&pool);
         assert_eq!(error.code(), Code::WorkerExited, "{error}");
     }
     assert_healthy(&pool, &load());

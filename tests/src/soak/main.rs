@@ -12,9 +12,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use support::counted::{Counted, bytes_in_use};
 
 use campaigns::{CAMPAIGNS, Campaign, Soak};
 use state::State;
+
+#[global_allocator]
+static MEMORY: Counted = Counted;
 
 /// Runs the fault tests with the counts of a release, from the folder of the repository.
 #[derive(Parser)]
@@ -79,8 +83,8 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
             Err(_) => state.anomalies += 1,
         }
         state.seconds += begun.elapsed().as_secs_f64();
-        if let Some(growth) = memory.growth_permille() {
-            state.growth_permille = growth;
+        if let Some(growth) = memory.growth(&state) {
+            state.growth = Some(growth);
         }
         state.save(campaign);
         say(&format!(
@@ -90,25 +94,24 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
     }
 }
 
-/// How the memory of this process grows once it is warm.
+/// How the memory that this process has in use grows once nothing is done for the first time any more.
 #[derive(Default)]
 struct Memory {
     rounds: u32,
-    warm: u64,
+    warm: i64,
 }
 
 impl Memory {
-    /// Rounds after which nothing is done for the first time any more.
     const WARM_UP: u32 = 5;
 
-    fn growth_permille(&mut self) -> Option<i64> {
-        let now = support::invariants::resident_bytes();
+    fn growth(&mut self, state: &State) -> Option<i64> {
+        let now = bytes_in_use() - state.measurements();
         self.rounds += 1;
         if self.rounds <= Self::WARM_UP {
             self.warm = self.warm.max(now);
             return None;
         }
-        Some((now as i64 - self.warm as i64) * 1000 / self.warm as i64)
+        Some(now - self.warm)
     }
 }
 
