@@ -107,8 +107,8 @@ pub(crate) const CAMPAIGNS: &[Campaign] = &[
     Campaign {
         id: "R2",
         what: "each system call of host and worker refused, at every place where it is made",
-        unit: "refusals",
-        aim: 500,
+        unit: "system calls",
+        aim: SYSTEM_STEPS.len() as u64,
         missing: nothing,
         round: refusals,
     },
@@ -180,16 +180,16 @@ fn steps(soak: &Soak, _: u64) -> Round {
     Round { count: FAULTS, samples: [("workers after their host", outlived.collect())].into(), ..Round::default() }
 }
 
-/// One refusal at each place; which system call's turn it is, goes by what is left.
+/// One system call, refused at each place where it is made.
 fn refusals(soak: &Soak, left: u64) -> Round {
     let worker = soak.program(NATIVE_WORKER);
-    let (call, errno) = SYSTEM_STEPS[(left as usize) % SYSTEM_STEPS.len()];
+    let (call, errno) = SYSTEM_STEPS[SYSTEM_STEPS.len() - left as usize];
     let calls = host_calls(&worker, call);
     (1..=calls).for_each(|nth| host_without(&worker, call, errno, nth));
     // A worker's calls are not counted: as many again cover them.
     let in_worker = if IN_WORKERS.contains(&call) { calls } else { 0 };
     (1..=in_worker).for_each(|nth| worker_without(&worker, call, errno, nth));
-    Round { count: calls + in_worker, ..Round::default() }
+    Round { count: 1, details: [("refusals", calls + in_worker)].into(), ..Round::default() }
 }
 
 /// How many instructions a worker needs from the moment at which it is about to tell of a result until it waits for its next message, or a few more.

@@ -62,6 +62,9 @@ fn finish() -> ExitCode {
     }
 }
 
+/// Rounds in a row that do not hold, after which a test waits for somebody to look.
+const PATIENCE: u32 = 3;
+
 /// Runs rounds of a campaign until its count is reached.
 fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
     if let Some(reason) = (campaign.missing)(soak) {
@@ -70,6 +73,7 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
     }
     let mut state = State::load(campaign);
     let mut memory = Memory::default();
+    let mut in_a_row = 0;
     while state.count < campaign.aim {
         if end.is_some_and(|end| Instant::now() >= end) {
             soak.over.store(true, Ordering::Relaxed);
@@ -79,8 +83,14 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
         }
         let begun = Instant::now();
         match catch_unwind(AssertUnwindSafe(|| (campaign.round)(soak, campaign.aim - state.count))) {
-            Ok(round) => state.add(round),
-            Err(_) => state.anomalies += 1,
+            Ok(round) => {
+                state.add(round);
+                in_a_row = 0;
+            }
+            Err(_) => {
+                state.anomalies += 1;
+                in_a_row += 1;
+            }
         }
         state.seconds += begun.elapsed().as_secs_f64();
         if let Some(growth) = memory.growth(&state) {
@@ -91,6 +101,10 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
             "{}: {} of {} {}, {} anomalies, {:.0} s",
             campaign.id, state.count, campaign.aim, campaign.unit, state.anomalies, state.seconds
         ));
+        if in_a_row == PATIENCE {
+            say(&format!("{}: {PATIENCE} rounds in a row did not hold; target/soak/anomalies.log says what", campaign.id));
+            return;
+        }
     }
 }
 
