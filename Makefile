@@ -82,7 +82,7 @@ jvm: setup tools-jvm ## Builds the JVM's jars, with the native library in them, 
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
 
-test: setup lint audit test-rust test-python test-ffi test-jvm ## Runs every check and test
+test: setup lint audit test-rust fuzz-ci test-python test-ffi test-jvm ## Runs every check and test
 
 test-rust: $(VENV)/.locked
 	$(CARGO) test --locked --workspace --exclude transom-py --exclude transom-bench
