@@ -21,6 +21,12 @@ def main(library: str) -> None:
     fresh = extension.with_suffix(".new")
     shutil.copy(library, fresh)
     fresh.replace(extension)
+    # What a worker loads before all others, built by the same command.
+    brought = package / "_bin"
+    brought.mkdir(exist_ok=True)
+    loaded = brought / "libtransom_malloc.so"
+    shutil.copy(Path(library).with_name(loaded.name), fresh)
+    fresh.replace(loaded)
 
     site = Path(sysconfig.get_path("purelib"))
     (site / "transom.pth").write_text(f"{package.parent}\n")
