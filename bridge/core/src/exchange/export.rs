@@ -60,13 +60,7 @@ impl Export {
     ///
     /// # Errors
     /// Whatever the arena says when there is no room.
-    pub(crate) fn move_out<'a>(
-        &mut self,
-        arena: &Arena,
-        ledger: &Ledger,
-        reason: Reason,
-        bytes: impl Fn(&Extent) -> Option<&'a [u8]>,
-    ) -> Result<()> {
+    pub(crate) fn move_out<'a>(&mut self, arena: &Arena, ledger: &Ledger, reason: Reason, bytes: impl Fn(&Extent) -> Option<&'a [u8]>) -> Result<()> {
         let mut copies = Vec::new();
         let mut size: usize = 0;
         for (buffer, extent) in self.descriptor.buffers.iter().enumerate() {

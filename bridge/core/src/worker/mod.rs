@@ -13,10 +13,10 @@ mod supervise;
 mod watch;
 mod watched;
 
+pub use crate::memory::join as share_heap;
 pub use address::write_addresses;
 pub(crate) use exit::stopped;
 pub use exit::{Ending, decode};
-pub use crate::memory::join as share_heap;
 pub use limits::Limits;
 pub use preload::{Preload, preload};
 pub(crate) use process::START_LIMIT;

@@ -189,3 +189,84 @@ impl Region {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Budget, Role};
+
+    /// Books over segments of their own, with the address of each. Not those of the process.
+    fn books_over(sizes: &[usize]) -> (Books, Vec<usize>) {
+        let mut books = Books::new();
+        let budget = Budget::new(1 << 30);
+        for (id, &size) in sizes.iter().enumerate() {
+            books.adopt(Arc::new(Segment::create(id as u32, Role::Input, budget.reserve(size).unwrap()).unwrap()));
+        }
+        let addresses = books.regions().iter().map(|region| region.segment().as_ptr() as usize).collect();
+        (books, addresses)
+    }
+
+    #[test]
+    fn pieces_come_of_whatever_segment_has_room_and_go_back_to_it() {
+        let (mut books, at) = books_over(&[64 << 10, 256 << 10]);
+        let small = books.take(40_000).unwrap();
+        let large = books.take(250_000).unwrap();
+        assert_eq!((small, large), (at[0], at[1]));
+        assert_eq!((books.len(small), books.len(small + 64), books.len(1)), (Some(40_000), None, None));
+        assert_eq!((books.take(100_000), books.take(60_000)), (None, None));
+        assert_eq!(books.missed.take(), Some(60_032), "the smaller of the two");
+        assert!(books.retire(0).is_none(), "something of it is in use");
+        assert!(books.give(small) && books.give(large));
+        assert!(!books.give(small), "what nobody has cannot be given back");
+        assert!(!books.give(1));
+        assert!(books.retire(0).is_some() && books.retire(1).is_some());
+        assert_eq!(books.take(40_000), None);
+    }
+
+    #[test]
+    fn a_claimed_piece_stays_taken_when_it_is_freed_and_says_so() {
+        let (mut books, at) = books_over(&[STRETCH]);
+        let piece = books.take(STRETCH).unwrap();
+        assert!(books.claim(piece + 100, STRETCH - 99).is_none(), "the bytes reach beyond the piece");
+        let (segment, offset, len) = books.claim(piece + 100, STRETCH - 100).unwrap();
+        assert_eq!((segment.as_ptr() as usize + offset, len), (at[0], STRETCH));
+        assert!(books.claim(piece, 1).is_none(), "one claim at a time");
+        assert!(!books.is_freed(0, offset), "its owner still has it");
+        assert!(books.give(piece));
+        assert!(books.is_freed(0, offset));
+        assert!(!books.give(piece), "freed once");
+        assert_eq!(books.take(STRETCH), None, "nobody gets it while it is claimed");
+        books.unclaim(0, offset);
+        assert_eq!(books.take(STRETCH), Some(piece));
+    }
+
+    #[test]
+    fn a_claim_that_is_given_up_changes_nothing_for_the_owner() {
+        let (mut books, _) = books_over(&[STRETCH]);
+        let piece = books.take(1).unwrap();
+        let (_, offset, _) = books.claim(piece, 1).unwrap();
+        books.unclaim(0, offset);
+        assert_eq!(books.len(piece), Some(STRETCH));
+        assert!(books.give(piece));
+        assert!(books.claim(piece, 1).is_none(), "nobody has it any more");
+    }
+
+    #[test]
+    fn a_forked_child_gets_nothing_and_may_give_back() {
+        let (mut books, _) = books_over(&[STRETCH * 2]);
+        let piece = books.take(STRETCH).unwrap();
+        books.forked = true;
+        assert_eq!(books.take(STRETCH), None);
+        assert!(books.give(piece));
+    }
+
+    #[test]
+    fn the_thread_that_has_the_books_is_turned_away() {
+        let held = books().unwrap();
+        assert!(books().is_none());
+        let other = std::thread::spawn(|| books().is_some());
+        drop(held);
+        assert!(other.join().unwrap(), "another thread waits");
+        assert!(books().is_some());
+    }
+}

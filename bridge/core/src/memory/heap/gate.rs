@@ -33,7 +33,13 @@ pub fn join() -> Result<(), &'static str> {
     // SAFETY: what bears these names is the library's, in which they have these types.
     let (join, gate) = unsafe {
         let join: extern "C" fn(u32, Take, Give, Len) -> u32 = std::mem::transmute(join);
-        (join, Gate { note: std::mem::transmute::<*mut c_void, extern "C" fn(usize, usize)>(note), open: std::mem::transmute::<*mut c_void, extern "C" fn(bool)>(open) })
+        (
+            join,
+            Gate {
+                note: std::mem::transmute::<*mut c_void, extern "C" fn(usize, usize)>(note),
+                open: std::mem::transmute::<*mut c_void, extern "C" fn(bool)>(open),
+            },
+        )
     };
     match join(VERSION, take, give, len) {
         0 => {}
