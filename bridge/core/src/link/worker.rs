@@ -343,6 +343,7 @@ impl WorkerLink {
         if std::process::id() != self.process {
             return;
         }
+        self.borrowed().remove(lease);
         let mut state = self.state();
         state.releases.push(lease);
         step!(only "worker::release");
@@ -418,7 +419,6 @@ pub(super) struct InputLease {
 
 impl Drop for InputLease {
     fn drop(&mut self) {
-        self.link.borrowed().remove(self.lease);
         self.link.release(self.lease);
     }
 }

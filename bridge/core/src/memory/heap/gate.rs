@@ -24,6 +24,12 @@ static GATE: OnceLock<Gate> = OnceLock::new();
 /// Puts this process's large pieces of memory into the segments that it will be given. To be called once, before it serves, by a worker whose runtime
 /// leaves memory as it is when it frees it.
 ///
+/// ```
+/// if let Err(reason) = transom::worker::share_heap() {
+///     println!("results are copied once, since {reason}");
+/// }
+/// ```
+///
 /// # Errors
 /// Why it cannot be, in words.
 pub fn join() -> Result<(), &'static str> {
