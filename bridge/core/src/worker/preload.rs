@@ -133,6 +133,38 @@ mod tests {
         assert_eq!(Loader::of(&File::open("/proc/version").unwrap()), None);
     }
 
+    /// An ELF file of nothing but its headers, for this loader.
+    fn program(loader: Option<&str>) -> (PathBuf, impl Drop) {
+        struct Gone(PathBuf);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                _ = fs::remove_file(&self.0);
+            }
+        }
+        let mut bytes = vec![0; 64 + 56];
+        bytes[..5].copy_from_slice(b"\x7fELF\x02");
+        bytes[32] = 64;
+        bytes[54] = 56;
+        bytes[56] = u8::from(loader.is_some());
+        let name = loader.unwrap_or("static");
+        (bytes[64], bytes[64 + 8], bytes[64 + 32]) = (3, 120, name.len() as u8);
+        bytes.extend(name.as_bytes());
+        let path = env::temp_dir().join(format!("transom-{}-{}", std::process::id(), name.replace('/', "_")));
+        fs::write(&path, bytes).unwrap();
+        (path.clone(), Gone(path))
+    }
+
+    #[test]
+    fn the_loader_of_a_program_says_whether_the_library_suits_it() {
+        let (gnu, _gnu) = program(Some("/lib64/ld-linux-x86-64.so.2"));
+        let (musl, _musl) = program(Some("/lib/ld-musl-x86_64.so.1"));
+        let (fixed, _fixed) = program(None);
+        assert_eq!(suits(&gnu).is_ok(), cfg!(target_env = "gnu"));
+        assert!(suits(&musl).unwrap_err().contains("ld-musl"));
+        assert!(suits(&fixed).unwrap_err().contains("statically"));
+        assert!(suits("/proc/version".as_ref()).is_ok(), "a script starts something else");
+    }
+
     #[test]
     fn a_debugging_allocator_is_a_reason() {
         let debug = BTreeMap::from([("PYTHONMALLOC".into(), "malloc_debug".into())]);
