@@ -36,7 +36,7 @@ $(VENV)/.locked: py/requirements-dev.txt | tools
 	touch $@
 
 # One call for both, so that each library is compiled once. Cargo knows by itself what is to be built.
-BUILD := PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py
+BUILD := PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py --package transom-malloc
 setup: $(VENV)/.locked ## Makes .venv with the package, and target/release/transom
 	$(BUILD)
 	$(BIN)/python py/develop.py target/release/lib_native.so
@@ -53,6 +53,7 @@ define INSTALL_FFI
 	install -m 755 target/release/libtransom_ffi.so $(1)/lib/libtransom.so.1
 	ln -sf libtransom.so.1 $(1)/lib/libtransom.so
 	install -m 644 target/release/libtransom_ffi.a $(1)/lib/libtransom.a
+	install -m 755 target/release/libtransom_malloc.so $(1)/lib/libtransom_malloc.so
 	install -m 755 target/release/transom-native-worker $(1)/bin/transom-native-worker
 	install -m 644 ffi/include/transom.h ffi/include/transom.hpp $(1)/include
 	sed 's|@PREFIX@|$(2)|; s|@VERSION@|$(VERSION)|' ffi/transom.pc.in > $(1)/lib/pkgconfig/transom.pc
@@ -65,7 +66,7 @@ ffi: setup ## Builds the C library, its header and transom-native-worker, into t
 	install -D -m 755 target/release/transom-native-worker $(BROUGHT)/transom-native-worker
 
 install: ## Installs the C library, its header and transom-native-worker: PREFIX=/usr/local DESTDIR=
-	$(CARGO) build --release --locked --package transom-ffi
+	$(CARGO) build --release --locked --package transom-ffi --package transom-malloc
 	$(call INSTALL_FFI,$(DESTDIR)$(PREFIX),$(PREFIX))
 
 header: ## Writes ffi/include/transom.h anew

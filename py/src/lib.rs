@@ -27,5 +27,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(replay::replay_here, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_command, module)?)?;
     module.add_function(wrap_pyfunction!(worker::write_addresses, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::share_heap, module)?)?;
     Ok(())
 }

@@ -35,6 +35,12 @@ pub(crate) fn write_addresses(descriptor: RawFd) {
     worker::write_addresses(descriptor);
 }
 
+/// Puts what functions build into shared memory from the start; gives the reason where that cannot be.
+#[pyfunction]
+pub(crate) fn share_heap() -> Option<&'static str> {
+    worker::share_heap().err()
+}
+
 /// Serves the host at the other end of `descriptor` until it says goodbye or is gone.
 #[pyfunction]
 pub(crate) fn serve(py: Python<'_>, descriptor: RawFd, runtime: Py<PyAny>) -> PyResult<()> {

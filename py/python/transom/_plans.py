@@ -183,10 +183,12 @@ class Prepared:
                 item = _guarded(lambda: next(iterator, _END))
                 if item is _END:
                     return
-                for batch in to_batches(item, schema):
-                    schema = schema or batch.schema  # one stream has one schema
-                    yield batch
+                ready = to_batches(item, schema)
                 del item
+                ready.reverse()
+                while ready:
+                    schema = schema or ready[-1].schema  # one stream has one schema
+                    yield ready.pop()  # held by nobody here: only then can it go as it is
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:

@@ -30,6 +30,14 @@ class Runtime:
         return Prepared(found)
 
 
+def share_memory() -> str | None:
+    """Has what functions build lie in shared memory from the start. Gives the reason where that cannot be."""
+    if sys.flags.dev_mode or hasattr(sys, "gettotalrefcount") or "debug" in os.environ.get("PYTHONMALLOC", ""):
+        # A result goes as it is when the last reference is gone; then nothing may write to it any more.
+        return "Python's debugging allocator writes to what it frees"
+    return _native.share_heap()
+
+
 def main(descriptor: int) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
     fault = _native.write_stacks()
@@ -42,4 +50,5 @@ def main(descriptor: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         # What a function prints is seen when it prints it, whatever characters it has.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    share_memory()
     _native.serve(descriptor, Runtime())

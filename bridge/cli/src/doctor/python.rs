@@ -1,16 +1,24 @@
 //! What the interpreter has: its version, pyarrow, and transom of this program's version.
 
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use transom::worker::preload;
+
 use super::Check;
 use crate::interpreter;
 
 /// Importing pyarrow from a cold disk is slow; an interpreter that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says where pyarrow allocates.
+const POOL: &str = "ARROW_DEFAULT_MEMORY_POOL";
 
 /// Prints one `key=value` line for each thing that is there. Nothing of the current folder may stand in for a library.
 const QUESTIONS: &str = "
@@ -23,6 +31,12 @@ for name in ('pyarrow', 'transom'):
         print('%s=%s' % (name, __import__(name).__version__))
     except ImportError as error:
         print('%s-error=%s' % (name, ' '.join(str(error).split())))
+try:
+    from transom._worker import share_memory
+    print('copied=%s' % (share_memory() or ''))
+    print('pool=%s' % __import__('pyarrow').default_memory_pool().backend_name)
+except (ImportError, AttributeError):
+    pass
 ";
 
 /// All checks of the interpreter.
@@ -32,10 +46,12 @@ pub(super) fn checks(option: Option<&Path>) -> Vec<Check> {
         Err(error) => return vec![Check::bad("interpreter", error.message(), error.hint().unwrap_or("install Python 3.10 or later"))],
     };
     let place = format!("{} ({})", interpreter.path.display(), interpreter.chosen_by);
-    match ask(&interpreter.path) {
+    let preload = preload(&interpreter.path, &BTreeMap::new());
+    match ask(&interpreter.path, preload.clone().unwrap_or_default()) {
         Ok(answers) => {
             let mut checks = vec![Check::good("interpreter", place)];
             checks.extend(judge(&interpreter.path, &answers));
+            checks.push(results(&answers, preload.err()));
             checks
         }
         Err(what) => vec![Check::bad("interpreter", format!("{place}: {what}"), "name one that works with --python or $TRANSOM_PYTHON")],
@@ -63,14 +79,34 @@ fn judge(interpreter: &Path, answers: &str) -> Vec<Check> {
     vec![python, pyarrow, transom]
 }
 
+/// Whether results lie in shared memory from the start, or why they are copied. `unloaded` is why the library for it is not loaded.
+fn results(answers: &str, unloaded: Option<String>) -> Check {
+    let answer = |key: &str| answers.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let reason = unloaded.or_else(|| answer("copied").filter(|reason| !reason.is_empty()).map(str::to_owned));
+    match (reason, answer("pool")) {
+        (Some(reason), _) => Check::note("results", format!("are copied once, since {reason}"), "docs/python.md, \"Copies\", says what is needed"),
+        (None, Some("system")) => Check::good("results", "lie in shared memory from the start"),
+        (None, Some(pool)) => {
+            Check::note("results", format!("of pyarrow are copied once, since it allocates by {pool}"), "unset ARROW_DEFAULT_MEMORY_POOL")
+        }
+        (None, None) => Check::note("results", "nothing is known of them", "mend what is missing above"),
+    }
+}
+
 fn is_too_old(version: &str) -> bool {
     let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (3, 10)
 }
 
 /// Runs the interpreter on the questions, for a limited time.
-fn ask(interpreter: &Path) -> Result<String, String> {
-    let mut child = Command::new(interpreter)
+fn ask(interpreter: &Path, environment: Vec<(OsString, OsString)>) -> Result<String, String> {
+    let mut command = Command::new(interpreter);
+    if !environment.is_empty() && env::var_os(POOL).is_none() {
+        // As the worker has it.
+        command.env(POOL, "system");
+    }
+    let mut child = command
+        .envs(environment)
         .args(["-c", QUESTIONS])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -131,8 +167,19 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_of_results_is_said() {
+        use Verdict::{Good, Note};
+        let found = |answers: &str, unloaded: Option<&str>| results(answers, unloaded.map(str::to_owned));
+        assert_eq!(found("copied=\npool=system\n", None).verdict, Good);
+        assert!(found("copied=\npool=mimalloc\n", None).found.contains("allocates by mimalloc"));
+        assert!(found("copied=another allocator\npool=system\n", None).found.ends_with("since another allocator"));
+        assert!(found("copied=\npool=system\n", Some("musl")).found.ends_with("since musl"));
+        assert_eq!(found("", None).verdict, Note);
+    }
+
+    #[test]
     fn what_is_no_interpreter_is_said() {
-        assert!(ask(Path::new("/bin/false")).unwrap_err().contains("ended with"));
-        assert!(ask(Path::new("/proc/version")).unwrap_err().contains("cannot be started"));
+        assert!(ask(Path::new("/bin/false"), Vec::new()).unwrap_err().contains("ended with"));
+        assert!(ask(Path::new("/proc/version"), Vec::new()).unwrap_err().contains("cannot be started"));
     }
 }

@@ -3,6 +3,7 @@
 //! Messages are small, fixed in layout, whole or absent (`SOCK_SEQPACKET`); one that is too large for a packet lies in shared memory and the
 //! packet says where. Descriptors of segments travel beside a packet (`SCM_RIGHTS`, `unix(7)`).
 
+mod answer;
 mod host;
 mod incoming;
 mod keep;

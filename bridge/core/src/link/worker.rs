@@ -9,22 +9,29 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::MAX_PACKET;
+use super::answer::{Answer, Borrowed};
 use super::keep::{Keep, bad, within};
 use super::message::{Copies, RemoteError, ToHost, ToWorker};
 use super::socket::{Packet, Socket};
 use super::suppressed::Suppressed;
 use super::wire::violation;
-use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
+use crate::exchange::{self, CopyReport, Descriptor, Direction, Ledger, Mapped, Mode, Reason, Resolve};
 use crate::failure::{Code, Error, Result};
-use crate::memory::{Arena, Block, Extent, Role, Segment, Segments, Source, Space};
+use crate::memory::{Arena, Extent, Heap, Role, Segment, Segments, Source};
+
+/// Wishes for room in the heap that may be in vain.
+const MOST_WISHES: u8 = 8;
 
 /// A worker's end. One thread at a time receives; releases may be sent from any thread at any time, without the interpreter's lock.
 pub struct WorkerLink {
     socket: Socket,
     segments: Segments,
     arena: Arena,
+    /// The process's heap in the arena's segments, where there is one.
+    heap: Option<Heap>,
     process: u32,
     state: Mutex<State>,
+    borrowed: Mutex<Borrowed>,
     /// Told when the inbox may have something new, or nobody receives any more.
     arrived: Condvar,
 }
@@ -44,6 +51,8 @@ struct State {
     next_result: u64,
     releases: Vec<u64>,
     answering: bool,
+    /// Wishes for room in the heap since a result last lay there.
+    wishes: u8,
 }
 
 /// What a worker receives.
@@ -58,12 +67,15 @@ pub enum Received {
 impl WorkerLink {
     /// The end that the host started this process with.
     pub fn new(descriptor: OwnedFd) -> Arc<Self> {
+        let heap = Heap::get();
         Arc::new_cyclic(|link| Self {
             socket: Socket::from_descriptor(descriptor),
             segments: Segments::default(),
-            arena: Arena::new(HostMemory { link: link.clone() }),
+            arena: Arena::with_heap(HostMemory { link: link.clone() }, heap),
+            heap,
             process: std::process::id(),
             state: Mutex::default(),
+            borrowed: Mutex::default(),
             arrived: Condvar::new(),
         })
     }
@@ -127,6 +139,14 @@ impl WorkerLink {
     /// A batches function begins to be served, or no more is.
     pub(crate) fn set_stream(&self, call: Option<u64>) {
         self.state().stream = call;
+        self.open_heap(call.is_some());
+    }
+
+    /// What a function builds may lie in segments; what it is made of, and what this side needs, does not.
+    fn open_heap(&self, open: bool) {
+        if let Some(heap) = self.heap {
+            heap.open(open);
+        }
     }
 
     /// Asks for an input of an open stream; a function that has ended may have left a thread behind that still asks.
@@ -220,10 +240,14 @@ impl WorkerLink {
     /// From here to the answer, releases are gathered and sent with it.
     pub(crate) fn begin_answer(&self) {
         self.state().answering = true;
+        self.open_heap(true);
     }
 
     /// Sends the releases that were gathered.
     pub(crate) fn end_answer(&self) -> Result<()> {
+        if self.state().answering {
+            self.open_heap(false);
+        }
         let mut state = self.state();
         state.answering = false;
         let releases = std::mem::take(&mut state.releases);
@@ -239,14 +263,17 @@ impl WorkerLink {
         // Before the arena is touched, whose pages a forked child does not have.
         self.not_forked()?;
         let ledger = Ledger::default();
-        let export = exchange::export(&batch, self, &ledger, Direction::Result)?;
+        let answer = Answer::new(&self.segments, &self.arena, &self.borrowed);
+        let mut export = exchange::export(&batch, &answer, &ledger, Direction::Result)?;
         step!("worker::exported");
-        let report = ledger.report();
-        let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
         let schema = self.schema_number(&batch.schema())?;
+        drop(batch);
+        let keep = answer.settle(&mut export, &ledger)?;
+        let report = ledger.report();
+        self.wish_for_room(&report)?;
+        let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
         let mut bytes = Vec::new();
         export.descriptor.encode(&mut bytes);
-        let keep = Keep::of_export(&batch, self, export.blocks, &export.extents);
         let result = self.state().keep(keep);
         let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor: bytes });
         if sent.is_err() {
@@ -257,6 +284,23 @@ impl WorkerLink {
         sent?;
         step!(only "worker::sent");
         if self.state().answering { Ok(()) } else { self.end_answer() }
+    }
+
+    /// Where a result had to be copied since the heap had no room for it, the next shall find some. Nobody waits for the answer. What a function keeps,
+    /// or brings from elsewhere, is not helped by room: after a few wishes in vain there are no more.
+    fn wish_for_room(&self, report: &CopyReport) -> Result<()> {
+        let Some(heap) = self.heap else { return Ok(()) };
+        let (missed, copied) = (heap.missed(), report.copied_because(Direction::Result, Reason::ResultNotShared));
+        let mut state = self.state();
+        if report.bytes_shared() > 0 {
+            state.wishes = 0;
+        }
+        if missed.is_none_or(|missed| copied < missed as u64) || state.wishes == MOST_WISHES {
+            return Ok(());
+        }
+        state.wishes += 1;
+        drop(state);
+        self.send(&ToHost::NeedSegment { len: copied })
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
@@ -279,8 +323,14 @@ impl WorkerLink {
     pub fn import(self: &Arc<Self>, schema: u32, lease: u64, descriptor: &[u8]) -> Result<RecordBatch> {
         let schema = self.schema(schema)?;
         let memory = InputMemory { link: self, lease: Arc::new(InputLease { link: self.clone(), lease }) };
+        let descriptor = Descriptor::decode(descriptor)?;
+        self.borrowed().insert(lease, &memory.lease, descriptor.extents().collect());
         // The host is believed: it could do to this process whatever it likes.
-        exchange::import(&Descriptor::decode(descriptor)?, &schema, &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
+        exchange::import(&descriptor, &schema, &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
+    }
+
+    fn borrowed(&self) -> MutexGuard<'_, Borrowed> {
+        self.borrowed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn resolve_segment<O: Send + Sync + 'static>(&self, extent: Extent, owner: O) -> Result<Mapped> {
@@ -293,6 +343,7 @@ impl WorkerLink {
         if std::process::id() != self.process {
             return;
         }
+        self.borrowed().remove(lease);
         let mut state = self.state();
         state.releases.push(lease);
         step!(only "worker::release");
@@ -322,16 +373,6 @@ impl State {
         self.next_result += 1;
         self.results.insert(self.next_result, keep);
         self.next_result
-    }
-}
-
-impl Space for WorkerLink {
-    fn allocate(&self, len: usize) -> Result<Block> {
-        self.arena.allocate(len)
-    }
-
-    fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
-        self.segments.locate(ptr, len)
     }
 }
 
@@ -371,7 +412,7 @@ impl Source for HostMemory {
 }
 
 /// The right of this worker to read an input; its last drop is the release.
-struct InputLease {
+pub(super) struct InputLease {
     link: Arc<WorkerLink>,
     lease: u64,
 }

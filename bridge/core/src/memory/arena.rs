@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::free_list::{ALIGNMENT, FreeList};
+use super::heap::{Heap, Share};
 use super::{Extent, Segment};
 use crate::failure::{Code, Error, Result};
 
@@ -61,6 +62,8 @@ pub struct Arena {
 
 struct Inner {
     source: Box<dyn Source>,
+    /// Where its segments are the process's heap too.
+    heap: Option<Heap>,
     segments: Mutex<Vec<Pieces>>,
     // One thread at a time grows: two that find the arena full at once should share what the first one gets.
     growing: Mutex<()>,
@@ -68,13 +71,55 @@ struct Inner {
 
 struct Pieces {
     segment: Arc<Segment>,
-    free: FreeList,
+    free: Free,
+}
+
+/// The free ranges of a segment: the arena's own affair, or one with the heap of the process.
+enum Free {
+    Own(FreeList),
+    Shared(Share),
+}
+
+impl Free {
+    fn take(&mut self, len: usize) -> Option<usize> {
+        match self {
+            Free::Own(list) => list.take(len),
+            Free::Shared(share) => share.take(len),
+        }
+    }
+
+    fn give(&mut self, offset: usize, len: usize) {
+        match self {
+            Free::Own(list) => list.give(offset, len),
+            Free::Shared(share) => share.give(offset, len),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Free::Own(list) => list.free(),
+            Free::Shared(share) => share.free(),
+        }
+    }
+
+    /// Nothing of the segment is in use, and nothing of it will be any more.
+    fn retire(&self) -> bool {
+        match self {
+            Free::Own(list) => list.is_whole(),
+            Free::Shared(share) => share.retire(),
+        }
+    }
 }
 
 impl Arena {
     /// An empty arena; it asks `source` when it first needs memory.
     pub fn new(source: impl Source + 'static) -> Self {
-        Self { inner: Arc::new(Inner { source: Box::new(source), segments: Mutex::default(), growing: Mutex::default() }) }
+        Self::with_heap(source, None)
+    }
+
+    /// An empty arena whose segments are the process's heap too, where there is one.
+    pub(crate) fn with_heap(source: impl Source + 'static, heap: Option<Heap>) -> Self {
+        Self { inner: Arc::new(Inner { source: Box::new(source), heap, segments: Mutex::default(), growing: Mutex::default() }) }
     }
 
     /// A piece of `len` bytes, from a segment that is there or from a new one.
@@ -103,19 +148,22 @@ impl Arena {
 
     /// Adds a segment that this process can write.
     pub fn adopt(&self, segment: Arc<Segment>) {
-        let free = FreeList::new(segment.len());
+        let free = match self.inner.heap {
+            Some(heap) => Free::Shared(heap.adopt(segment.clone())),
+            None => Free::Own(FreeList::new(segment.len())),
+        };
         self.inner.segments().push(Pieces { segment, free });
     }
 
     /// Bytes that are free in each segment, by its number.
     pub fn free_bytes(&self) -> BTreeMap<u32, usize> {
-        self.inner.segments().iter().map(|pieces| (pieces.segment.id(), pieces.free.free())).collect()
+        self.inner.segments().iter().map(|pieces| (pieces.segment.id(), pieces.free.bytes())).collect()
     }
 
     /// Gives back every segment of which nothing is in use, and says how many there were.
     pub fn discard_idle(&self) -> usize {
         let mut segments = self.inner.segments();
-        let (idle, kept): (Vec<Pieces>, Vec<Pieces>) = std::mem::take(&mut *segments).into_iter().partition(|pieces| pieces.free.is_whole());
+        let (idle, kept): (Vec<Pieces>, Vec<Pieces>) = std::mem::take(&mut *segments).into_iter().partition(|pieces| pieces.free.retire());
         *segments = kept;
         drop(segments);
         let count = idle.len();

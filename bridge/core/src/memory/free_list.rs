@@ -49,6 +49,13 @@ impl FreeList {
         self.ranges.iter().map(|&(_, free)| free).sum()
     }
 
+    /// The ranges that are in use.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let ends = std::iter::once(0).chain(self.ranges.iter().map(|&(start, free)| start + free));
+        let starts = self.ranges.iter().map(|&(start, _)| start).chain([self.size]);
+        ends.zip(starts).filter(|(end, start)| start > end).map(|(end, start)| (end, start - end))
+    }
+
     /// Whether nothing of the segment is in use.
     pub(super) fn is_whole(&self) -> bool {
         self.ranges.first().is_some_and(|&(_, free)| free == self.size)
@@ -67,6 +74,7 @@ mod tests {
             let pieces: Vec<usize> = (0..3).map(|_| list.take(64).unwrap()).collect();
             assert_eq!(pieces, [0, 64, 128]);
             assert!(list.take(128).is_none());
+            assert!(list.in_use().eq([(0, 192)]));
             for piece in order {
                 list.give(pieces[piece], 64);
             }

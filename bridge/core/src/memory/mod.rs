@@ -12,12 +12,15 @@
 mod arena;
 mod budget;
 mod free_list;
+mod heap;
 mod segment;
 mod segments;
 
 pub use arena::{Arena, Block, Source, Space};
 pub(crate) use budget::count_in;
 pub use budget::{Budget, available_memory, out_of_memory_kills};
+pub use heap::join;
+pub(crate) use heap::{Claim, Heap};
 pub use segment::{Role, Segment};
 pub use segments::Segments;
 

@@ -66,8 +66,8 @@ impl Segment {
         let segment = Self { id, role, file: file.into(), map, writable, _reservation: Some(reservation) };
         if writable {
             segment.close_to_writers()?;
-            segment.warm();
         }
+        segment.warm();
         Ok(segment)
     }
 
@@ -99,8 +99,8 @@ impl Segment {
         let segment = Self { id, role, file: file.into(), map, writable, _reservation: None };
         if writable {
             segment.advise(Advice::LinuxDontFork);
-            segment.warm();
         }
+        segment.warm();
         Ok(segment)
     }
 
@@ -154,7 +154,7 @@ impl Segment {
     /// fault for each page, and it reports a shortage as an error where a touch would be a signal.
     fn warm(&self) {
         self.advise(Advice::LinuxHugepage);
-        self.advise(Advice::LinuxPopulateWrite);
+        self.advise(if self.writable { Advice::LinuxPopulateWrite } else { Advice::LinuxPopulateRead });
     }
 
     /// Advice is advice: an older kernel that refuses it leaves a slower segment, not a broken one.

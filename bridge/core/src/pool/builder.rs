@@ -14,6 +14,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::attach;
 use super::capsules::{self, Capsules};
+use super::idle;
 use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
@@ -246,8 +247,9 @@ impl PoolBuilder {
         let options = self.options;
         check(&options)?;
         let spawner = Spawner::new()?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Error::io("cannot make an event loop", &error))?;
+        // What makes a segment is a thread of its own, which need not wait long for the next.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(Duration::from_secs(1)).build();
+        let runtime = runtime.map_err(|error| Error::io("cannot make an event loop", &error))?;
         let memory = Arc::new(Memory::new(options.memory_limit.unwrap_or_else(default_limit)));
         let (closing, closed) = watch::channel(false);
         let (crews, orders) = mpsc::unbounded_channel();
@@ -297,11 +299,13 @@ impl Home {
     async fn keep(mut self) {
         let mut closed = self.closed.clone();
         let mut attached = std::pin::pin!(attach::answer_all(self.owner.clone()));
+        let mut idle = std::pin::pin!(idle::give_back(self.owner.clone()));
         loop {
             tokio::select! {
                 Some(crew) = self.orders.recv() => self.supervise(crew),
                 Some(ended) = self.supervisors.join_next_with_id() => self.look_at(ended),
                 () = &mut attached => {}
+                () = &mut idle => {}
                 _ = closed.wait_for(|closing| *closing) => break,
             }
         }

@@ -65,6 +65,12 @@ impl Memory {
         links.iter().for_each(|link| link.trim());
     }
 
+    /// Asks the workers that have more than every worker has.
+    pub(super) fn trim_large(&self) {
+        let links: Vec<Arc<HostLink>> = self.links().iter().filter_map(Weak::upgrade).collect();
+        links.iter().filter(|link| link.owned_bytes() > SMALLEST).for_each(|link| link.trim());
+    }
+
     fn links(&self) -> std::sync::MutexGuard<'_, Vec<Weak<HostLink>>> {
         self.links.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

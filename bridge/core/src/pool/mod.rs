@@ -12,6 +12,7 @@ mod builder;
 mod call;
 mod capsules;
 mod event;
+mod idle;
 mod launches;
 mod leases;
 mod map;

@@ -437,6 +437,11 @@ impl Places {
         self.state().of(language).all(|place| place.retired || place.stalled())
     }
 
+    /// Whether no worker has anything in hand.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state().places.iter().all(|place| place.flights.is_empty())
+    }
+
     pub(super) fn stats(&self) -> Vec<WorkerStats> {
         let state = self.state();
         let one = |place: &Place| WorkerStats {
