@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ class Runtime:
 
 def main(descriptor: int) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
+    # What is there now is there for good: the collector need not look at it again, nor copy its pages in a fork.
+    gc.freeze()
+    descriptor = _born(descriptor)
     fault = _native.write_stacks()
     os.environ.pop("TRANSOM_FAULT_FD", None)
     if fault is not None:
@@ -43,3 +47,19 @@ def main(descriptor: int) -> None:
         # What a function prints is seen when it prints it, whatever characters it has.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     _native.serve(descriptor, Runtime())
+
+
+def _born(descriptor: int) -> int:
+    """Leaves a zygote behind where the host wants one; gives the link, which in a worker that is forked from there is another one."""
+    fault = os.environ.get("TRANSOM_FAULT_FD")
+    newborn = _native.split(descriptor, None if fault is None else int(fault))
+    os.environ.pop("TRANSOM_ZYGOTE_FD", None)
+    if newborn is None:
+        return descriptor
+    descriptor, own = newborn
+    os.environ["TRANSOM_FAULT_FD"] = str(own)
+    sys.argv[-1] = str(descriptor)
+    if "numpy.random" in sys.modules:
+        # Python's own `random` has a new seed after a fork; numpy's has not.
+        sys.modules["numpy.random"].seed()
+    return descriptor

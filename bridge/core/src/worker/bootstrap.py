@@ -12,6 +12,11 @@ def give_up(status, error):
 # `python -c` puts the working directory first on the path, where a file of the user's may bear the name of a library.
 if sys.path and sys.path[0] == "":
     sys.path.append(sys.path.pop(0))
+# A worker has no threads but its own, so that others can be forked from it. Arrow's jemalloc would start one to give memory back, which it else does
+# when memory is freed.
+quiet = "JE_ARROW_MALLOC_CONF" not in os.environ
+if quiet:
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 try:
     import pyarrow  # noqa: F401
 except ImportError as error:
@@ -20,4 +25,6 @@ try:
     from transom import _worker
 except ImportError as error:
     give_up(82, error)
+if quiet:
+    del os.environ["JE_ARROW_MALLOC_CONF"]
 _worker.main(int(sys.argv[1]))
