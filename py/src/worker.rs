@@ -43,6 +43,12 @@ pub(crate) fn split(_py: Python<'_>, link: RawFd, faults: Option<RawFd>) -> Opti
     worker::split(link, faults, &mut Interpreter).map(|newborn| (newborn.link, newborn.faults))
 }
 
+/// Why workers under this interpreter cannot be forked from a zygote, where they cannot.
+#[pyfunction]
+pub(crate) fn obstacle_to_forks() -> Option<String> {
+    worker::obstacle()
+}
+
 /// What CPython does around a fork, as in its own `os.fork`; the interpreter's lock is held throughout.
 struct Interpreter;
 

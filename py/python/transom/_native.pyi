@@ -91,6 +91,7 @@ def write_addresses(descriptor: int) -> None:
     """From now on a fault in this process first writes its address to `descriptor`."""
 
 def split(link: int, faults: int | None) -> tuple[int, int] | None: ...
+def obstacle_to_forks() -> str | None: ...
 def serve(descriptor: int, runtime: object) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
 

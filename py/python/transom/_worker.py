@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 
 from transom import _load, _native
 from transom._plans import Prepared
@@ -59,6 +60,9 @@ def _born(descriptor: int) -> int:
     descriptor, own = newborn
     os.environ["TRANSOM_FAULT_FD"] = str(own)
     sys.argv[-1] = str(descriptor)
+    # CPython before 3.13 leaves the main thread the number that it had in the parent.
+    if set_native_id := getattr(threading.main_thread(), "_set_native_id", None):
+        set_native_id()
     if "numpy.random" in sys.modules:
         # Python's own `random` has a new seed after a fork; numpy's has not.
         sys.modules["numpy.random"].seed()

@@ -14,15 +14,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Prints one `key=value` line for each thing that is there. Nothing of the current folder may stand in for a library.
 const QUESTIONS: &str = "
-import sys
+import os, sys
 if sys.path and sys.path[0] == '':
     sys.path.pop(0)
+os.environ.setdefault('JE_ARROW_MALLOC_CONF', 'background_thread:false')
 print('python=%d.%d.%d' % sys.version_info[:3])
 for name in ('pyarrow', 'transom'):
     try:
         print('%s=%s' % (name, __import__(name).__version__))
     except ImportError as error:
         print('%s-error=%s' % (name, ' '.join(str(error).split())))
+try:
+    from transom import _native
+    print('forks=%s' % (_native.obstacle_to_forks() or 'yes'))
+except (ImportError, AttributeError):
+    pass
 ";
 
 /// All checks of the interpreter.
@@ -60,7 +66,12 @@ fn judge(interpreter: &Path, answers: &str) -> Vec<Check> {
         (Some(version), _) => Check::bad("transom", format!("{version}, and this program is {own}"), install(&format!("transom=={own}"))),
         (None, error) => Check::bad("transom", error.unwrap_or("not there"), install(&format!("transom=={own}"))),
     };
-    vec![python, pyarrow, transom]
+    // What follows from transom's being another is said already.
+    let forks = answer("forks").map(|found| match found {
+        "yes" => Check::good("worker starts", "by fork, after the first"),
+        obstacle => Check::note("worker starts", format!("each loads its libraries anew: {obstacle}"), "see docs/decisions/0037-workers-by-fork.md"),
+    });
+    [python, pyarrow, transom].into_iter().chain(forks).collect()
 }
 
 fn is_too_old(version: &str) -> bool {
@@ -126,6 +137,8 @@ mod tests {
         assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\n")), [Good, Good, Good]);
         assert_eq!(verdicts("python=3.9.1\npyarrow-error=No module named 'pyarrow'\ntransom=0.0.1\n"), [Bad, Bad, Bad]);
         assert_eq!(verdicts(""), [Bad, Bad, Bad]);
+        assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\nforks=yes\n")), [Good; 4]);
+        assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\nforks=threads\n"))[3], Verdict::Note);
         let checks = judge(Path::new("/p"), "python=3.11.0\npyarrow=1\n");
         assert_eq!(checks[2].mend.as_deref(), Some(format!("/p -m pip install transom=={own}").as_str()));
     }

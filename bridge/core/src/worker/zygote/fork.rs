@@ -68,6 +68,11 @@ pub fn split(link: RawFd, faults: Option<RawFd>, runtime: &mut dyn Forking) -> O
     None
 }
 
+/// Why this process, with the libraries that it has loaded, cannot have a zygote; nothing where it can.
+pub fn obstacle() -> Option<String> {
+    quiet().and_then(|()| Libc::find()).err()
+}
+
 /// The zygote's end of the socket, where the host wants one.
 fn control() -> Option<Socket> {
     let descriptor: RawFd = std::env::var(VARIABLE).ok()?.parse().ok().filter(|&descriptor: &RawFd| descriptor > 2)?;

@@ -15,7 +15,7 @@
 mod fork;
 mod nursery;
 
-pub use fork::{Forking, Newborn, split};
+pub use fork::{Forking, Newborn, obstacle, split};
 pub(crate) use nursery::{Nursery, nursery};
 
 use rustix::process::Pid;
