@@ -72,11 +72,11 @@ fn workers_after_the_first_are_forked_and_their_deaths_are_told_as_ever() {
     checked(|| {
         let pool = zygotes(3).build().unwrap();
         let first = workers(&pool);
-        let zygote = zygote();
+        let (zygote, name_of_first) = (zygote(), name(first[0]));
         assert!(first.iter().all(|&worker| place(worker) == place(zygote)), "{first:?}");
         outlives(&pool, 5);
         let last = workers(&pool);
-        assert!(last.iter().all(|&worker| place(worker) == place(zygote) && name(worker) == name(first[0])));
+        assert!(last.iter().all(|&worker| place(worker) == place(zygote) && name(worker) == name_of_first));
         // Each leads a group of its own, which is what is killed with it.
         let group = |process: u32| rustix::process::getpgid(Pid::from_raw(process as i32)).unwrap().as_raw_nonzero().get() as u32;
         assert!(last.iter().chain([&zygote]).all(|&process| group(process) == process));

@@ -13,9 +13,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
+use support::steps::ZYGOTE;
 use transom::function::Source;
 use transom::link::{RemoteError, Suppressed};
-use support::steps::ZYGOTE;
 use transom::worker::{Forking, Input, Results, Runtime, serve, split};
 use transom::{Code, Kind, OnError, Parameter, Signature};
 

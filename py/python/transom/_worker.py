@@ -48,6 +48,8 @@ def main(descriptor: int) -> None:
         # What a function prints is seen when it prints it, whatever characters it has.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     _native.serve(descriptor, Runtime())
+    # All that is there ends with the process: looking through it for what nothing refers to would take longer than the rest of the end.
+    gc.freeze()
 
 
 def _born(descriptor: int) -> int:

@@ -311,7 +311,7 @@ impl Home {
     }
 
     fn supervise(&mut self, crew: Crew) {
-        let (nursery, keeper) = nursery(&crew.launch, &self.spawner, crew.processes().count());
+        let (nursery, keeper) = nursery(&crew.launch, &self.spawner, crew.processes().count(), self.owner.options.mode != Mode::Strict);
         self.supervisors.spawn(keeper.keep(self.closed.clone()));
         for workers in crew.processes() {
             let (owner, launch) = (self.owner.clone(), crew.launch.clone());

@@ -23,5 +23,5 @@ pub use process::{Launch, Process, Started};
 pub use serve::{Input, Results, Runtime, serve};
 pub use stacks::{use_large_signal_stack, write_stacks};
 pub(crate) use supervise::{End, Owner, Sentence, Spawner, Supervisor};
-pub use zygote::{Forking, Newborn, obstacle, split};
 pub(crate) use zygote::nursery;
+pub use zygote::{Forking, Newborn, obstacle, split};

@@ -50,6 +50,7 @@ impl Outfit {
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
-        .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error).with_hint("raise the limit on open files (`ulimit -n`)"))
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
+        Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error).with_hint("raise the limit on open files (`ulimit -n`)")
+    })
 }

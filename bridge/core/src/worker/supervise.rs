@@ -149,6 +149,9 @@ impl<O: Owner> Supervisor<O> {
         let mut reader = output.as_mut().ok();
         let lives: Vec<_> = self.workers.clone().zip(&links).map(|(worker, link)| Life::lead(self, &shared, worker, link, reader.take())).collect();
         let ends = join_all(lives).await;
+        if ends.iter().any(|end| !end.was_ready) {
+            self.nursery.heard_of_stillborn();
+        }
         let words = output.map(|output| LastWords::new(output, |text| self.owner.printed(self.workers.start, text)));
         let mut answers = Vec::with_capacity(ends.len());
         for ((worker, link), mut end) in self.workers.clone().zip(&links).zip(ends) {

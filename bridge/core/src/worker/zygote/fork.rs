@@ -146,7 +146,8 @@ fn fork(libc: &Libc, runtime: &mut dyn Forking) -> io::Result<Option<Pid>> {
     runtime.before();
     // SAFETY: without CLONE_VM this is a fork: the child has its own copy of everything and goes on on its own copy of this stack. The number's place
     // is glibc's own, as it gives it in its `fork`. There is one thread, so no lock of glibc's is held by anybody.
-    let forked = unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_long, null_mut::<c_void>(), null_mut::<c_void>(), libc.tid, null_mut::<c_void>()) };
+    let forked =
+        unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_long, null_mut::<c_void>(), null_mut::<c_void>(), libc.tid, null_mut::<c_void>()) };
     if forked == 0 {
         // SAFETY: the list is this thread's own, at the address at which glibc registered it; the kernel forgets it at a fork.
         unsafe { libc::syscall(libc::SYS_set_robust_list, libc.robust, libc.robust_len) };

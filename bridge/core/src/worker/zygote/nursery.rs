@@ -46,6 +46,8 @@ enum Order {
     Bears(u32),
     /// This process has become ready: if it was to leave a zygote it has done so by now, or does not.
     Ready(u32),
+    /// A worker has ended before it was ready.
+    Stillborn,
 }
 
 /// How a worker comes to be.
@@ -60,6 +62,8 @@ enum Way {
 pub(crate) struct Keeper {
     launch: Launch,
     places: usize,
+    /// Whether there may be a zygote.
+    may: bool,
     orders: mpsc::UnboundedReceiver<Order>,
     state: State,
     /// Starts that wait for a zygote that is on its way.
@@ -74,10 +78,11 @@ enum State {
     Here(Zygote),
 }
 
-/// A nursery for the workers of so many places, and its keeper.
-pub(crate) fn nursery(launch: &Launch, spawner: &Spawner, places: usize) -> (Nursery, Keeper) {
+/// A nursery for the workers of so many places, and its keeper. Where nothing of what a worker says is to be `believed` there are no zygotes.
+pub(crate) fn nursery(launch: &Launch, spawner: &Spawner, places: usize, believed: bool) -> (Nursery, Keeper) {
     let (orders, inbox) = mpsc::unbounded_channel();
-    let keeper = Keeper { launch: launch.clone(), places, orders: inbox, state: State::None, waiting: Vec::new(), failures: 0 };
+    let may = believed && launch.language == Language::Python;
+    let keeper = Keeper { launch: launch.clone(), places, may, orders: inbox, state: State::None, waiting: Vec::new(), failures: 0 };
     (Nursery { launch: launch.clone(), spawner: spawner.clone(), orders }, keeper)
 }
 
@@ -107,6 +112,11 @@ impl Nursery {
     pub(crate) fn heard_of_ready(&self, process: u32) {
         _ = self.orders.send(Order::Ready(process));
     }
+
+    /// A worker of this nursery has ended before it was ready.
+    pub(crate) fn heard_of_stillborn(&self) {
+        _ = self.orders.send(Order::Stillborn);
+    }
 }
 
 enum Turn {
@@ -125,6 +135,8 @@ impl Keeper {
                 Turn::Order(Order::Start { again, answer }) => self.start(again, answer).await,
                 Turn::Order(Order::Bears(process)) => self.bears(process),
                 Turn::Order(Order::Ready(process)) => self.look(Some(process)).await,
+                // Whatever ails the zygote, the next worker need not have it.
+                Turn::Order(Order::Stillborn) => self.lose(),
                 Turn::Control => self.look(None).await,
                 Turn::Late => self.let_go(),
                 Turn::Died => self.lose(),
@@ -171,7 +183,7 @@ impl Keeper {
             _ => {}
         }
         // For one worker that never dies a zygote would only cost.
-        let wanted = self.launch.language == Language::Python && (again || self.places > 1);
+        let wanted = self.may && (again || self.places > 1);
         let hopeful = self.failures == 0 || (again && self.failures < ATTEMPTS);
         let zygote = if wanted && hopeful && matches!(self.state, State::None) { self.expect() } else { None };
         _ = answer.send(Way::Program(zygote));
@@ -225,8 +237,10 @@ impl Keeper {
     }
 
     fn lose(&mut self) {
-        self.state = State::None;
-        self.failures += 1;
+        if let State::Here(_) = self.state {
+            self.state = State::None;
+            self.failures += 1;
+        }
     }
 
     /// A worker forked from the zygote. One that does not fork is no more, and neither is what it forked and did not tell.
