@@ -24,8 +24,8 @@ use crate::failure::{Code, Error, Result};
 use crate::function::Language;
 use crate::link::{Packet, Socket};
 
-/// How long the start of a worker waits for a zygote that is on its way: longer than an interpreter usually takes for its libraries.
-const ON_ITS_WAY: Duration = Duration::from_secs(3);
+/// How long the start of a worker waits for a zygote that is on its way: longer than an interpreter takes for its libraries, unless it hangs.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// How long a fork may take. It takes milliseconds, unless the zygote is stopped or the machine has no time.
 const FORK: Duration = Duration::from_secs(2);
 /// How many zygotes may come to nothing before none is tried any more.
