@@ -6,6 +6,7 @@ Cargo resolves the features of libraries for each command. One that builds the p
 would compile a third of them again. Wheels are built by maturin: `maturin build --release`.
 """
 
+import compileall
 import shutil
 import sys
 import sysconfig
@@ -27,6 +28,9 @@ def main(library: str) -> None:
         (package / "_bin").mkdir(exist_ok=True)
         shutil.copy(loaded, fresh)
         fresh.replace(package / "_bin" / loaded.name)
+
+    # As an installation of a wheel does: without it each worker would compile the package anew where Python may not write beside it.
+    compileall.compile_dir(package, quiet=1)
 
     site = Path(sysconfig.get_path("purelib"))
     (site / "transom.pth").write_text(f"{package.parent}\n")

@@ -22,6 +22,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batches::Batches>()?;
     module.add_function(wrap_pyfunction!(pool::bytes_in, module)?)?;
     module.add_function(wrap_pyfunction!(worker::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::split, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::obstacle_to_forks, module)?)?;
     module.add_function(wrap_pyfunction!(worker::write_stacks, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay, module)?)?;
     module.add_function(wrap_pyfunction!(replay::replay_here, module)?)?;

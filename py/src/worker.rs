@@ -10,13 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use pyo3::exceptions::PyOSError;
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use transom::exchange::same_schema;
 use transom::function::Source;
 use transom::link::{RemoteError, Suppressed};
-use transom::worker::{self, Input, Runtime};
+use transom::worker::{self, Forking, Input, Runtime};
 use transom::{Code, Signature};
 
 use crate::capsule::{self, KnownType};
@@ -39,6 +40,39 @@ pub(crate) fn write_addresses(descriptor: RawFd) {
 #[pyfunction]
 pub(crate) fn share_heap() -> Option<&'static str> {
     worker::share_heap().err()
+}
+
+/// Leaves a copy of this process behind from which the host forks workers, where it wants one. Gives the link and the descriptor for stacks in each
+/// worker that is forked, and nothing in the process that called. To be called with all libraries loaded and no function.
+#[pyfunction]
+pub(crate) fn split(_py: Python<'_>, link: RawFd, faults: Option<RawFd>) -> Option<(RawFd, RawFd)> {
+    worker::split(link, faults, &mut Interpreter).map(|newborn| (newborn.link, newborn.faults))
+}
+
+/// Why workers under this interpreter cannot be forked from a zygote, where they cannot.
+#[pyfunction]
+pub(crate) fn obstacle_to_forks() -> Option<String> {
+    worker::obstacle()
+}
+
+/// What CPython does around a fork, as in its own `os.fork`; the interpreter's lock is held throughout.
+struct Interpreter;
+
+impl Forking for Interpreter {
+    fn before(&mut self) {
+        // SAFETY: `split` was called with the interpreter's lock, and each call has its counterpart below.
+        unsafe { ffi::PyOS_BeforeFork() }
+    }
+
+    fn in_parent(&mut self) {
+        // SAFETY: as above.
+        unsafe { ffi::PyOS_AfterFork_Parent() }
+    }
+
+    fn in_child(&mut self) {
+        // SAFETY: as above.
+        unsafe { ffi::PyOS_AfterFork_Child() }
+    }
 }
 
 /// Serves the host at the other end of `descriptor` until it says goodbye or is gone.

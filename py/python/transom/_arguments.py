@@ -28,7 +28,7 @@ def argument(name: str, actual: pa.DataType, hint: Hint) -> Change:
 
 def _cast(name: str, actual: pa.DataType, hint: Hint) -> Change | None:
     wanted = hint.type
-    if hint.array_class is not None and not isinstance(pa.array([], _plain(actual)), hint.array_class):
+    if hint.array_class is not None and not isinstance(pa.nulls(0, _plain(actual)), hint.array_class):
         raise _unsuited(name, actual, f"pa.{hint.array_class.__name__}")
     if wanted is None or actual.equals(wanted):
         return None

@@ -22,9 +22,10 @@ const POOL: &str = "ARROW_DEFAULT_MEMORY_POOL";
 
 /// Prints one `key=value` line for each thing that is there. Nothing of the current folder may stand in for a library.
 const QUESTIONS: &str = "
-import sys
+import os, sys
 if sys.path and sys.path[0] == '':
     sys.path.pop(0)
+os.environ.setdefault('JE_ARROW_MALLOC_CONF', 'background_thread:false')
 print('python=%d.%d.%d' % sys.version_info[:3])
 for name in ('pyarrow', 'transom'):
     try:
@@ -35,6 +36,8 @@ try:
     from transom._worker import share_memory
     print('copied=%s' % (share_memory() or ''))
     print('pool=%s' % __import__('pyarrow').default_memory_pool().backend_name)
+    from transom import _native
+    print('forks=%s' % (_native.obstacle_to_forks() or 'yes'))
 except (ImportError, AttributeError):
     pass
 ";
@@ -76,7 +79,12 @@ fn judge(interpreter: &Path, answers: &str) -> Vec<Check> {
         (Some(version), _) => Check::bad("transom", format!("{version}, and this program is {own}"), install(&format!("transom=={own}"))),
         (None, error) => Check::bad("transom", error.unwrap_or("not there"), install(&format!("transom=={own}"))),
     };
-    vec![python, pyarrow, transom]
+    // What follows from transom's being another is said already.
+    let forks = answer("forks").map(|found| match found {
+        "yes" => Check::good("worker starts", "by fork, after the first"),
+        obstacle => Check::note("worker starts", format!("each loads its libraries anew: {obstacle}"), "see docs/decisions/0037-workers-by-fork.md"),
+    });
+    [python, pyarrow, transom].into_iter().chain(forks).collect()
 }
 
 /// Whether results lie in shared memory from the start, or why they are copied. `unloaded` is why the library for it is not loaded.
@@ -162,6 +170,8 @@ mod tests {
         assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\n")), [Good, Good, Good]);
         assert_eq!(verdicts("python=3.9.1\npyarrow-error=No module named 'pyarrow'\ntransom=0.0.1\n"), [Bad, Bad, Bad]);
         assert_eq!(verdicts(""), [Bad, Bad, Bad]);
+        assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\nforks=yes\n")), [Good; 4]);
+        assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\nforks=threads\n"))[3], Verdict::Note);
         let checks = judge(Path::new("/p"), "python=3.11.0\npyarrow=1\n");
         assert_eq!(checks[2].mend.as_deref(), Some(format!("/p -m pip install transom=={own}").as_str()));
     }

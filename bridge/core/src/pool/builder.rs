@@ -24,7 +24,7 @@ use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
 use crate::memory::{Arena, available_memory};
-use crate::worker::{Limits, START_LIMIT, Spawner, Supervisor};
+use crate::worker::{Limits, START_LIMIT, Spawner, Supervisor, nursery};
 
 /// The most batches that may be under way.
 const MOST_BATCHES: usize = 1 << 20;
@@ -315,9 +315,11 @@ impl Home {
     }
 
     fn supervise(&mut self, crew: Crew) {
+        let (nursery, keeper) = nursery(&crew.launch, &self.spawner, crew.processes().count(), self.owner.options.mode != Mode::Strict);
+        self.supervisors.spawn(keeper.keep(self.closed.clone()));
         for workers in crew.processes() {
             let (owner, launch) = (self.owner.clone(), crew.launch.clone());
-            let place = Supervisor { owner, workers: workers.clone(), launch, spawner: self.spawner.clone(), closing: self.closed.clone() };
+            let place = Supervisor { owner, workers: workers.clone(), launch, nursery: nursery.clone(), closing: self.closed.clone() };
             self.places.insert(self.supervisors.spawn(place.run()).id(), workers);
         }
     }

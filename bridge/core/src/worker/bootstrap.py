@@ -21,6 +21,11 @@ if library:
         os.environ["LD_PRELOAD"] = others
     if not wanted:
         os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+# A worker has no threads but its own, so that others can be forked from it. Arrow's jemalloc would start one to give memory back, which it else does
+# when memory is freed.
+quiet = "JE_ARROW_MALLOC_CONF" not in os.environ
+if quiet:
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 try:
     import pyarrow
 except ImportError as error:
@@ -32,4 +37,6 @@ try:
     from transom import _worker
 except ImportError as error:
     give_up(82, error)
+if quiet:
+    del os.environ["JE_ARROW_MALLOC_CONF"]
 _worker.main(int(sys.argv[1]))

@@ -334,6 +334,7 @@ impl<'a, O: Owner> Life<'a, O> {
         }
         step!("host::welcome");
         self.ready = true;
+        self.place.nursery.heard_of_ready(self.shared.process.pid());
         limits::when_ready(&self.shared.process, &self.place.launch);
         self.make_segment(FIRST_SEGMENT);
         self.place.owner.ready(self.worker, self.link().clone());
