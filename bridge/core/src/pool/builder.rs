@@ -173,7 +173,7 @@ impl PoolBuilder {
         self
     }
 
-    /// The most descriptors that a worker may have open (`RLIMIT_NOFILE`), the six that it starts with included; by default as many as this process. A
+    /// The most descriptors that a worker may have open (`RLIMIT_NOFILE`), the seven that it starts with included; by default as many as this process. A
     /// function that opens more is told so by the system.
     pub fn worker_descriptors(mut self, descriptors: u64) -> Self {
         self.options.limits.descriptors = Some(descriptors);

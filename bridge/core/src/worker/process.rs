@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
 use super::exit::Ending;
+use super::lifeline::{self, Lifeline};
 use super::limits::{self, Group, Limits};
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
@@ -102,6 +103,8 @@ pub struct Started {
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    /// What ends its process group should this process die.
+    _lifeline: Lifeline,
     /// The control groups that it is in, where it has its own. They go when it has gone.
     group: Option<Group>,
     /// How it ended, once it is reaped: from then on its number may be another process's.
@@ -122,6 +125,8 @@ impl Process {
         step!("system::pipe", errno => Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", errno));
         let (faults, faults_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error))?;
+        let (lifeline, lifeline_end) =
+            Lifeline::new().map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error))?;
         let mut command = Command::new(&launch.program);
         command
             .args(&launch.arguments)
@@ -136,13 +141,14 @@ impl Process {
         if let Some(directory) = &launch.directory {
             command.current_dir(directory);
         }
-        let inherited: Vec<RawFd> = workers.iter().chain([&faults_end]).map(AsRawFd::as_raw_fd).collect();
+        let inherited: Vec<RawFd> = workers.iter().chain([&faults_end, &lifeline_end]).map(AsRawFd::as_raw_fd).collect();
         let parent = rustix::process::getpid();
         let group = Group::make(&launch.limits);
         let entrances = group.as_ref().map(Group::entrances).transpose();
         let entrances = entrances.map_err(|error| Error::system(Code::DescriptorLimit, "cannot open a worker's control group", error))?;
-        let child = Child { parent, entrances: entrances.unwrap_or_default(), limits: launch.limits.clone(), inherited };
-        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, write, setrlimit, close_range, fcntl): no allocation, no
+        let child =
+            Child { parent, entrances: entrances.unwrap_or_default(), limits: launch.limits.clone(), lifeline: lifeline_end.as_raw_fd(), inherited };
+        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, fcntl, write, setrlimit, close_range): no allocation, no
         // lock.
         unsafe { command.pre_exec(move || child.prepare()) };
         step!("system::fork", errno => spawn_error(launch, &errno.into()));
@@ -154,7 +160,7 @@ impl Process {
             _ = child.wait();
             Error::system(Code::DescriptorLimit, "cannot watch over a worker", error)
         })?;
-        let process = Self { pid, pidfd, group, ending: Mutex::default() };
+        let process = Self { pid, pidfd, _lifeline: lifeline, group, ending: Mutex::default() };
         let (stdout, stderr) = (child.stdout.take().expect("it was asked for"), child.stderr.take().expect("it was asked for"));
         Ok(Started { process, sockets, pipes: [stdout.into(), stderr.into(), faults] })
     }
@@ -251,6 +257,7 @@ struct Child {
     parent: Pid,
     entrances: Vec<OwnedFd>,
     limits: Limits,
+    lifeline: RawFd,
     inherited: Vec<RawFd>,
 }
 
@@ -263,6 +270,9 @@ impl Child {
         if rustix::process::getppid() != Some(self.parent) {
             return Err(io::Error::from(Errno::SRCH));
         }
+        // SAFETY: the descriptor was open in the parent when it forked, and the child has done nothing but inherit it.
+        // Where the kernel has no such signals, the death signal above and the worker's own watch remain.
+        _ = lifeline::tie(unsafe { BorrowedFd::borrow_raw(self.lifeline) });
         limits::enter(&self.entrances)?;
         // A worker that crashes leaves a stack, not a core file in the user's folder.
         _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum });
