@@ -148,7 +148,7 @@ fn a_user_who_is_not_root_is_held_to_the_kernels_count_of_processes() {
     if !seen(Path::new(WORKER)) || !seen(&std::env::current_exe().unwrap()) {
         return println!("SKIPPED: other users may not run what is built here");
     }
-    in_a_process_of_its_own("host_that_is_not_root", |command| _ = command.uid(NOBODY).gid(NOBODY).current_dir("/"));
+    checked(|| in_a_process_of_its_own("host_that_is_not_root", |command| _ = command.uid(NOBODY).gid(NOBODY).current_dir("/")));
 }
 
 #[test]

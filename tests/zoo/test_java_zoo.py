@@ -74,7 +74,7 @@ CASES = [
     hangs("Spins", "Hostile$Spins.attack"),
     hangs("Sleeps", "Hostile.forEver"),
     hangs("Deadlocks", "Hostile$Deadlocks.attack"),
-    hangs("IgnoresSignals"),
+    hangs("HangsAtItsEnd"),
     works("Keeps"),
     works("LeavesThread"),
     works("LeavesDaemon"),

@@ -16,9 +16,6 @@ import org.apache.arrow.vector.FieldVector;
 import org.apache.arrow.vector.VarCharVector;
 import org.apache.arrow.vector.types.Types.MinorType;
 import org.apache.arrow.vector.util.TransferPair;
-import sun.misc.Signal;
-import sun.misc.SignalHandler;
-import sun.misc.Unsafe;
 
 /** The zoo: functions that do to their JVM whatever a function can do. The Python zoo, tests/zoo, has the same for Python. */
 public final class Hostile {
@@ -52,12 +49,6 @@ public final class Hostile {
     abstract FieldVector attack(BigIntVector x, BufferAllocator allocator) throws Exception;
   }
 
-  private static Unsafe unsafe() throws ReflectiveOperationException {
-    Field field = Unsafe.class.getDeclaredField("theUnsafe");
-    field.setAccessible(true);
-    return (Unsafe) field.get(null);
-  }
-
   private static FieldVector forEver() throws InterruptedException {
     while (true) {
       try {
@@ -89,6 +80,8 @@ public final class Hostile {
   /** Throws what cannot say what it is. */
   public static final class ThrowsUnspeakable extends Zoo {
     private static final class Unspeakable extends RuntimeException {
+      private static final long serialVersionUID = 1;
+
       @Override
       public String getMessage() {
         throw new IllegalStateException("no words");
@@ -214,7 +207,10 @@ public final class Hostile {
   public static final class WritesNowhere extends Zoo {
     @Override
     FieldVector attack(BigIntVector x, BufferAllocator allocator) throws ReflectiveOperationException {
-      unsafe().putAddress(0, 0);
+      Class<?> unsafe = Class.forName("sun.misc.Unsafe");
+      Field field = unsafe.getDeclaredField("theUnsafe");
+      field.setAccessible(true);
+      unsafe.getMethod("putAddress", long.class, long.class).invoke(field.get(null), 0L, 0L);
       return x;
     }
   }
@@ -283,10 +279,10 @@ public final class Hostile {
   }
 
   /** Does not end when it is told to. */
-  public static final class IgnoresSignals extends Zoo {
+  public static final class HangsAtItsEnd extends Zoo {
     @Override
     FieldVector attack(BigIntVector x, BufferAllocator allocator) throws InterruptedException {
-      Signal.handle(new Signal("TERM"), SignalHandler.SIG_IGN);
+      Runtime.getRuntime().addShutdownHook(new Thread(Hostile::sleepOn));
       return forEver();
     }
   }
