@@ -12,7 +12,7 @@ const NO_TRANSOM: i32 = 82;
 /// Exit status of a worker whose link is no link any more.
 pub(super) const LINK_LOST: i32 = 83;
 
-const MEMORY_HINT: &str = "send smaller batches, or raise the pool's worker_memory; the stack shows where the function was, where it could be taken";
+const MEMORY_HINT: &str = "send smaller batches, or raise the pool's worker_memory; the stack, where there is one, shows where the function was";
 
 /// How a process ended, as `waitid(2)` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) fn over_the_groups_limit(shortage: Shortage, limit: u64) -> Error {
 
 /// The error for a worker that took more memory than its pool allows.
 pub(super) fn over_the_limit(used: u64, limit: u64) -> Error {
-    let message = format!("out of memory: limit {}, used {} (private); the worker was ended", mib(limit), mib(used));
+    let message = format!("out of memory: limit {}, used {}, which shared memory is no part of; the worker was ended", mib(limit), mib(used));
     Error::new(Code::WorkerOutOfMemory, message).with_hint(MEMORY_HINT)
 }
 
