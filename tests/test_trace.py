@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 import transom
 from expect import ONE, SHARED, alive
+from invariants import PATIENCE
 from test_leases import BATCH, by, doctor
 
 SOURCE = Path(keepers.__file__).read_text().splitlines()
@@ -69,8 +70,10 @@ def test_a_generator_that_waits_for_its_next_input(make_pool: Callable[..., tran
     # For the second it has asked for the second batch; then it waits for somebody to take more.
     next(results)
     next(results)
-    found = kept_by(pool)
-    assert found
+    until = time.monotonic() + PATIENCE
+    # A batch that is answered after a question was put is in the next one.
+    while None in (found := kept_by(pool)) or not found:
+        assert time.monotonic() < until, found
     assert all("in in_a_generator: local `" in text for text in found), found
     results.close()
 
