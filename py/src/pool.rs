@@ -110,7 +110,7 @@ pub(crate) struct Pool {
 impl Pool {
     #[new]
     #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, worker_memory, worker_descriptors, worker_processes,
-        result_limit, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count))]
+        result_limit, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count, trace_leases))]
     #[expect(clippy::too_many_arguments, reason = "the Python class names and checks each of them")]
     fn new(
         py: Python<'_>,
@@ -133,6 +133,7 @@ impl Pool {
         capsules: Option<PathBuf>,
         capsule_bytes: Option<u64>,
         capsule_count: Option<usize>,
+        trace_leases: Option<bool>,
     ) -> PyResult<Self> {
         let mode = match mode {
             "guarded" => Mode::Guarded,
@@ -160,6 +161,7 @@ impl Pool {
         builder = capsules.into_iter().fold(builder, |builder, folder| builder.capsules(folder));
         builder = capsule_bytes.into_iter().fold(builder, |builder, bytes| builder.capsule_bytes(bytes));
         builder = capsule_count.into_iter().fold(builder, |builder, count| builder.capsule_count(count));
+        builder = trace_leases.into_iter().fold(builder, PoolBuilder::trace_leases);
         let pool = py.detach(|| builder.build()).or_raise(py)?;
         Ok(Self { pool: Own::new(Mutex::new(Some(Arc::new(pool)))) })
     }
@@ -288,6 +290,7 @@ impl Pool {
             entry.set_item("bytes", lease.bytes)?;
             entry.set_item("age_seconds", lease.age.as_secs_f64())?;
             entry.set_item("answered", lease.answered)?;
+            entry.set_item("kept_by", lease.kept_by)?;
             found.append(entry)?;
         }
         Ok(found)

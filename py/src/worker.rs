@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use transom::exchange::same_schema;
 use transom::function::Source;
-use transom::link::{RemoteError, Suppressed};
+use transom::link::{Kept, RemoteError, Suppressed, Tracer};
 use transom::worker::{self, Forking, Input, Runtime};
 use transom::{Code, Signature};
 
@@ -164,6 +164,10 @@ impl Runtime for PythonRuntime {
         _ = in_python(|py| py.import(intern!(py, "gc"))?.call_method0(intern!(py, "collect")).map(drop));
     }
 
+    fn tracer(&self) -> Option<Tracer> {
+        Some(Box::new(|kept| in_python(|py| keepers(py, &kept)).unwrap_or_default()))
+    }
+
     fn open(&mut self, function: u32, input: Input) -> Result<Results, RemoteError> {
         let loaded = self.loaded(function)?;
         let schema = input.schema().map_err(RemoteError::from)?;
@@ -174,6 +178,13 @@ impl Runtime for PythonRuntime {
         })?;
         Ok(Box::new(PyResults { results, ended: false }))
     }
+}
+
+/// What keeps arguments, as the package finds it. It is imported when it is first asked.
+fn keepers(py: Python<'_>, kept: &[Kept]) -> PyResult<Vec<(u64, String)>> {
+    let memory = |kept: &Kept| kept.memory.iter().map(|range| (range.start, range.end)).collect::<Vec<_>>();
+    let kept: Vec<(u64, Vec<(usize, usize)>)> = kept.iter().map(|kept| (kept.lease, memory(kept))).collect();
+    py.import(intern!(py, "transom._trace"))?.call_method1(intern!(py, "keepers"), (kept,))?.extract()
 }
 
 impl Loaded {

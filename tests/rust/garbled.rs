@@ -170,9 +170,10 @@ impl RogueHost {
             ToWorker::Release { results: vec![1, 2, u64::MAX] },
             ToWorker::Forget { segments: vec![3] },
             ToWorker::Trim,
+            ToWorker::Trace { ask: 1, leases: vec![(1, vec![Extent { segment: 1, offset: 0, len: u64::MAX }])] },
             ToWorker::Spilled { lease: 3, extent: Extent { segment: 1, offset: 0, len: 64 } },
             ToWorker::Segment { id: 3, role: Role::Input, len: self.input.len() as u64 },
-            ToWorker::Hello(Hello { protocol: 2, sizes: [0; 3], worker: 9, version: String::new() }),
+            ToWorker::Hello(Hello { protocol: 3, sizes: [0; 3], worker: 9, version: String::new() }),
             ToWorker::Define {
                 function: 1,
                 source: FunctionSource::Module { module: "native".to_owned(), name: "identity".to_owned() },

@@ -151,6 +151,10 @@ impl Runtime for Native {
                 std::thread::sleep(Duration::from_secs(1000));
                 Ok(column)
             }
+            "held_stop" => {
+                stopped_at_the_gate()?;
+                Ok(column)
+            }
             "hang_up" => {
                 // SAFETY: closing descriptors that others own is exactly the fault that this function is for; the process ends for it.
                 (3..64).for_each(|descriptor| _ = unsafe { libc::close(descriptor) });
@@ -236,6 +240,16 @@ fn orphan() {
 /// Waits at the gate named in the environment: opening a named pipe takes until somebody has opened the other end.
 fn held() -> Result<(), RemoteError> {
     std::fs::File::open(setting("TEST_GATE")?).map(drop).map_err(|error| RemoteError::new(Code::Internal, error.to_string()))
+}
+
+/// Stops this process, which nothing but SIGKILL ends then; a child of it waits at the gate once that is so.
+fn stopped_at_the_gate() -> Result<(), RemoteError> {
+    let failed = |error: std::io::Error| RemoteError::new(Code::Internal, error.to_string());
+    // Nor does the kernel wake it at its host's death.
+    rustix::process::set_parent_process_death_signal(None).map_err(|errno| failed(errno.into()))?;
+    let script = "until grep -q '^State:.T' /proc/$PPID/status; do sleep 0.01; done; : < \"$TEST_GATE\"; sleep 1000";
+    std::process::Command::new("sh").args(["-c", script]).spawn().map_err(failed)?;
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP).map_err(|errno| failed(errno.into()))
 }
 
 fn setting(name: &str) -> Result<String, RemoteError> {

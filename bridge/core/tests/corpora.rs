@@ -125,6 +125,7 @@ fn to_worker() -> Vec<ToWorker> {
         ToWorker::Release { results: vec![1, 2] },
         ToWorker::Forget { segments: vec![1] },
         ToWorker::Trim,
+        ToWorker::Trace { ask: 1, leases: vec![(1, vec![extent])] },
         ToWorker::Spilled { lease: 3, extent },
         ToWorker::Bye,
     ]
@@ -157,6 +158,7 @@ fn to_host() -> Vec<ToHost> {
         ToHost::Done { call: 2 },
         ToHost::Release { leases: vec![1] },
         ToHost::Discard { segment: 1 },
+        ToHost::Traced { ask: 1, keepers: vec![(1, "f.py:1".to_owned())] },
         ToHost::Spilled { result: 2, extent: Extent { segment: 1, offset: 0, len: 16 } },
     ]
 }

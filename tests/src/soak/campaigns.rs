@@ -88,7 +88,7 @@ pub(crate) const CAMPAIGNS: &[Campaign] = &[
     },
     Campaign {
         id: "T5-native",
-        what: "SIGKILL of the host while a native function spins or has children",
+        what: "SIGKILL of the host while a native function spins, has children or is stopped",
         unit: "hosts",
         aim: 1000,
         missing: nothing,
@@ -244,7 +244,8 @@ fn restarts(soak: &Soak, left: u64) -> Round {
 }
 
 fn native_hosts(soak: &Soak, left: u64) -> Round {
-    hosts(soak, left, &soak.program(NATIVE_WORKER), "native", &[("spins", "native:held_spin"), ("has children", "native:held_fork")])
+    let functions = [("spins", "native:held_spin"), ("has children", "native:held_fork"), ("is stopped", "native:held_stop")];
+    hosts(soak, left, &soak.program(NATIVE_WORKER), "native", &functions)
 }
 
 fn python_hosts(soak: &Soak, left: u64) -> Round {

@@ -158,6 +158,11 @@ pub enum ToWorker {
     },
     /// Memory is short: segments of the worker's own in which nothing lies are to be given up.
     Trim,
+    /// What keeps the memory of these leases? Each is named with the extents to look for.
+    Trace {
+        ask: u64,
+        leases: Vec<(u64, Vec<Extent>)>,
+    },
     /// A message that lies in shared memory.
     Spilled {
         lease: u64,
@@ -212,6 +217,11 @@ pub enum ToHost {
     Discard {
         segment: u32,
     },
+    /// The answer to a question about leases: what keeps them, as far as it was found.
+    Traced {
+        ask: u64,
+        keepers: Vec<(u64, String)>,
+    },
     Spilled {
         result: u64,
         extent: Extent,
@@ -249,6 +259,9 @@ impl ToWorker {
             Self::Spilled { lease, extent } => put_extent(w.u16(15).u64(*lease), extent),
             Self::Bye => _ = w.u16(16),
             Self::Trim => _ = w.u16(17),
+            Self::Trace { ask, leases } => {
+                w.u16(18).u64(*ask).list(leases, |w, (lease, extents)| _ = w.u64(*lease).list(extents, put_extent));
+            }
         }
         w.bytes
     }
@@ -282,6 +295,7 @@ impl ToWorker {
             15 => Self::Spilled { lease: r.u64()?, extent: get_extent(&mut r)? },
             16 => Self::Bye,
             17 => Self::Trim,
+            18 => Self::Trace { ask: r.u64()?, leases: r.list(|r| Ok((r.u64()?, r.list(get_extent)?)))? },
             other => return Err(violation(&format!("a worker knows no message {other}"))),
         };
         r.end()?;
@@ -324,6 +338,7 @@ impl ToHost {
             Self::Release { leases } => _ = w.u16(110).list(leases, |w, id| _ = w.u64(*id)),
             Self::Discard { segment } => _ = w.u16(112).u32(*segment),
             Self::Spilled { result, extent } => put_extent(w.u16(111).u64(*result), extent),
+            Self::Traced { ask, keepers } => _ = w.u16(113).u64(*ask).list(keepers, |w, (lease, keeper)| _ = w.u64(*lease).text(keeper)),
         }
         Ok(w.bytes)
     }
@@ -359,6 +374,7 @@ impl ToHost {
             110 => Self::Release { leases: r.list(Reader::u64)? },
             112 => Self::Discard { segment: r.u32()? },
             111 => Self::Spilled { result: r.u64()?, extent: get_extent(&mut r)? },
+            113 => Self::Traced { ask: r.u64()?, keepers: r.list(|r| Ok((r.u64()?, r.text()?)))? },
             other => return Err(violation(&format!("a host knows no message {other}"))),
         };
         r.end()?;

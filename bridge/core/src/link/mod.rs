@@ -12,6 +12,7 @@ mod message;
 mod result;
 mod socket;
 mod suppressed;
+mod trace;
 mod wire;
 mod worker;
 
@@ -24,10 +25,11 @@ pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
 pub use result::RawResult;
 pub use socket::{Packet, Socket};
 pub use suppressed::Suppressed;
+pub use trace::{Kept, Tracer};
 pub use worker::{Received, WorkerLink};
 
 /// The version of the protocol. Both sides must bear the same; it changes with every change of a message.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The longest packet: longer messages are put in shared memory.
 pub const MAX_PACKET: usize = 48 * 1024;

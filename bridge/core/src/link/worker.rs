@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -14,6 +14,7 @@ use super::keep::{Keep, bad, within};
 use super::message::{Copies, RemoteError, ToHost, ToWorker};
 use super::socket::{Packet, Socket};
 use super::suppressed::Suppressed;
+use super::trace::{Kept, Tracer};
 use super::wire::violation;
 use crate::exchange::{self, CopyReport, Descriptor, Direction, Ledger, Mapped, Mode, Reason, Resolve};
 use crate::failure::{Code, Error, Result};
@@ -32,6 +33,7 @@ pub struct WorkerLink {
     process: u32,
     state: Mutex<State>,
     borrowed: Mutex<Borrowed>,
+    tracer: OnceLock<Tracer>,
     /// Told when the inbox may have something new, or nobody receives any more.
     arrived: Condvar,
 }
@@ -76,6 +78,7 @@ impl WorkerLink {
             process: std::process::id(),
             state: Mutex::default(),
             borrowed: Mutex::default(),
+            tracer: OnceLock::new(),
             arrived: Condvar::new(),
         })
     }
@@ -89,7 +92,42 @@ impl WorkerLink {
     /// # Errors
     /// Whatever breaks the protocol, and `FORKED_HANDLE` in a forked child: the link is its parent's.
     pub fn receive(&self) -> Result<Received> {
-        Ok(self.wait(|_| true)?.map_or(Received::End, Received::Message))
+        let received = self.wait_answering(|_| true)?;
+        Ok(received.map_or(Received::End, Received::Message))
+    }
+
+    /// As [`WorkerLink::wait_for`], for who calls functions and waits for what comes next: answers the host's questions about leases meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn wait_for_next(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<ToWorker> {
+        self.wait_answering(wanted)?.ok_or_else(|| Error::new(Code::HostGone, "the host is gone"))
+    }
+
+    fn wait_answering(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<Option<ToWorker>> {
+        loop {
+            match self.wait(|message| wanted(message) || matches!(message, ToWorker::Trace { .. }))? {
+                // Here and not where it arrives: looking through an interpreter needs its lock, whose holder may be waiting for a message.
+                Some(ToWorker::Trace { ask, leases }) => self.tell_keepers(ask, &leases)?,
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Has this language answer questions about what keeps leases.
+    pub(crate) fn set_tracer(&self, tracer: Tracer) {
+        _ = self.tracer.set(tracer);
+    }
+
+    fn tell_keepers(&self, ask: u64, leases: &[(u64, Vec<Extent>)]) -> Result<()> {
+        let range = |extent: &Extent| {
+            let mapped = self.resolve_segment(*extent, ()).ok()?;
+            let start = mapped.ptr.as_ptr().addr();
+            Some(start..start + mapped.len)
+        };
+        let kept = |(lease, extents): &(u64, Vec<Extent>)| Kept { lease: *lease, memory: extents.iter().filter_map(range).collect() };
+        let keepers = self.tracer.get().map_or_else(Vec::new, |tracer| tracer(leases.iter().map(kept).collect()));
+        self.send(&ToHost::Traced { ask, keepers })
     }
 
     /// Waits for the first message that is wanted; the others stay in order in the inbox.
@@ -357,6 +395,11 @@ impl WorkerLink {
         {
             state.releases.clear();
         }
+    }
+
+    /// Whether the descriptor is still that of a link: a function may have closed it, or put another file in its place.
+    pub(crate) fn is_open(&self) -> bool {
+        rustix::net::sockopt::socket_type(&self.socket).is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
     }
 
     fn not_forked(&self) -> Result<()> {

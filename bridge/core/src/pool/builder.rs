@@ -19,7 +19,7 @@ use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
 use super::registry::Registry;
-use super::{DeadLetters, Inner, Pool};
+use super::{DeadLetters, Inner, Pool, trace};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
@@ -55,6 +55,7 @@ pub(super) struct Options {
     pub(super) result_limit: Option<u64>,
     pub(super) start_limit: Duration,
     pub(super) capsules: capsules::Settings,
+    pub(super) trace_leases: bool,
 }
 
 impl Default for PoolBuilder {
@@ -79,6 +80,7 @@ impl Default for PoolBuilder {
                 result_limit: None,
                 start_limit: START_LIMIT,
                 capsules: capsules::Settings::default(),
+                trace_leases: trace::wanted(),
             },
         }
     }
@@ -174,7 +176,7 @@ impl PoolBuilder {
         self
     }
 
-    /// The most descriptors that a worker may have open (`RLIMIT_NOFILE`), the six that it starts with included; by default as many as this process. A
+    /// The most descriptors that a worker may have open (`RLIMIT_NOFILE`), the seven that it starts with included; by default as many as this process. A
     /// function that opens more is told so by the system.
     pub fn worker_descriptors(mut self, descriptors: u64) -> Self {
         self.options.limits.descriptors = Some(descriptors);
@@ -225,6 +227,23 @@ impl PoolBuilder {
     /// The most capsules that the pool saves; 16 by default.
     pub fn capsule_count(mut self, capsules: usize) -> Self {
         self.options.capsules.count = capsules;
+        self
+    }
+
+    /// Whether workers say which line keeps an argument that a function has answered and not let go of: [`Pool::leases`] asks them then, and so does a
+    /// shortage of memory for its report. For finding a leak: a worker that is asked looks through all of its objects, and
+    /// [`Pool::leases`] waits for that. Off by default, where `TRANSOM_TRACE_LEASES` does not switch it on; then it costs nothing. Python's workers can
+    /// tell.
+    ///
+    /// ```no_run
+    /// let pool = transom::Pool::builder().python(".venv/bin/python").trace_leases(true).build()?;
+    /// for lease in pool.leases().iter().filter(|lease| lease.answered) {
+    ///     println!("{} bytes of `{}`: {:?}", lease.bytes, lease.function, lease.kept_by);
+    /// }
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn trace_leases(mut self, wanted: bool) -> Self {
+        self.options.trace_leases = wanted;
         self
     }
 

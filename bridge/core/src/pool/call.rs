@@ -327,7 +327,10 @@ impl Shortage {
         }
         match self.since {
             // Once for each wait: workers that trim must ask for new segments soon.
-            None => inner.memory.trim(),
+            None => {
+                inner.memory.trim();
+                inner.ask_who_keeps();
+            }
             Some(since) if inner.is_over(since, MEMORY_WAIT) => return Err(inner.explained(error)),
             Some(_) => {}
         }

@@ -23,6 +23,7 @@ mod registry;
 mod size;
 mod stream;
 mod supervised;
+mod trace;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -228,7 +229,10 @@ impl Pool {
     /// }
     /// # Ok::<(), transom::Error>(())
     /// ```
+    ///
+    /// With [`PoolBuilder::trace_leases`] each says what keeps it; workers are asked for that, and waited for, for three seconds at most.
     pub fn leases(&self) -> Vec<Lease> {
+        wait(self.inner.find_who_keeps(trace::PATIENCE));
         self.inner.leases().into_iter().map(|(_, lease)| lease).collect()
     }
 

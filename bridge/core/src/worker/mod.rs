@@ -3,6 +3,7 @@
 mod address;
 mod exit;
 mod life;
+mod lifeline;
 mod limits;
 mod outfit;
 mod output;

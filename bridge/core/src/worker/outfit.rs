@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::pipe::PipeFlags;
 
+use super::lifeline::Lifeline;
 use super::limits::Group;
 use super::process::Launch;
 use crate::failure::{Code, Error, Result};
@@ -23,6 +24,9 @@ pub(super) struct Outfit {
     pub(super) ends: [OwnedFd; 3],
     /// Into which it writes to be in its groups.
     pub(super) entrances: Vec<OwnedFd>,
+    /// What ends its process group should this process die, and the worker's end of it.
+    pub(super) lifeline: Lifeline,
+    pub(super) line: OwnedFd,
 }
 
 impl Outfit {
@@ -35,6 +39,7 @@ impl Outfit {
         let (stdout, stdout_end) = pipe()?;
         let (stderr, stderr_end) = pipe()?;
         let (faults, faults_end) = pipe()?;
+        let (lifeline, line) = Lifeline::new().map_err(no_pipe)?;
         let group = Group::make(&launch.limits);
         let entrances = group.as_ref().map(Group::entrances).transpose();
         let entrances = entrances.map_err(|error| Error::system(Code::DescriptorLimit, "cannot open a worker's control group", error))?;
@@ -45,12 +50,16 @@ impl Outfit {
             links: links.into_iter().map(OwnedFd::from).collect(),
             ends: [stdout_end, stderr_end, faults_end],
             entrances: entrances.unwrap_or_default(),
+            lifeline,
+            line,
         })
     }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
-        Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error).with_hint("raise the limit on open files (`ulimit -n`)")
-    })
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(no_pipe)
+}
+
+fn no_pipe(error: rustix::io::Errno) -> Error {
+    Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error).with_hint("raise the limit on open files (`ulimit -n`)")
 }

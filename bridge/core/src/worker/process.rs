@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
 use super::exit::Ending;
+use super::lifeline::{self, Lifeline};
 use super::limits::{self, Group, Limits};
 use super::outfit::Outfit;
 use super::zygote;
@@ -104,6 +105,8 @@ pub struct Started {
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    /// What ends its process group should this process die.
+    _lifeline: Option<Lifeline>,
     /// The control groups that it is in, where it has its own. They go when it has gone.
     group: Option<Group>,
     /// How it ended, once it is reaped: from then on its number may be another process's.
@@ -120,7 +123,7 @@ impl Process {
     /// `INTERPRETER_MISSING`, `WORKING_DIRECTORY_MISSING`, `DESCRIPTOR_LIMIT` or `START_FAILED`.
     pub(super) fn start(launch: &Launch, zygote: Option<OwnedFd>) -> Result<Started> {
         check(launch)?;
-        let Outfit { sockets, pipes, group, links, ends, entrances } = Outfit::make(launch)?;
+        let Outfit { sockets, pipes, group, links, ends, entrances, lifeline, line } = Outfit::make(launch)?;
         let [stdout, stderr, faults] = ends;
         let mut command = Command::new(&launch.program);
         command
@@ -139,10 +142,10 @@ impl Process {
         if let Some(zygote) = &zygote {
             command.env(zygote::VARIABLE, zygote.as_raw_fd().to_string());
         }
-        let inherited: Vec<RawFd> = links.iter().chain([&faults]).chain(&zygote).map(AsRawFd::as_raw_fd).collect();
+        let inherited: Vec<RawFd> = links.iter().chain([&faults, &line]).chain(&zygote).map(AsRawFd::as_raw_fd).collect();
         let parent = rustix::process::getpid();
-        let child = Child { parent, entrances, limits: launch.limits.clone(), inherited };
-        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, write, setrlimit, close_range, fcntl): no allocation, no
+        let child = Child { parent, entrances, limits: launch.limits.clone(), line: line.as_raw_fd(), inherited };
+        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, fcntl, write, setrlimit, close_range): no allocation, no
         // lock.
         unsafe { command.pre_exec(move || child.prepare()) };
         step!("system::fork", errno => spawn_error(launch, &errno.into()));
@@ -154,19 +157,19 @@ impl Process {
             _ = child.wait();
             Error::system(Code::DescriptorLimit, "cannot watch over a worker", error)
         })?;
-        Ok(Started { process: Self { pid, pidfd, group, ending: Mutex::default() }, sockets, pipes })
+        Ok(Started { process: Self { pid, pidfd, _lifeline: Some(lifeline), group, ending: Mutex::default() }, sockets, pipes })
     }
 
     /// Takes over a process that was forked for this one, as its child (`CLONE_PARENT`), and gives it a process group of its own. Until then it was in
-    /// the group of the process that forked it, and would have been reaped with that.
-    pub(super) fn adopt(pid: Pid, group: Option<Group>) -> Result<Self> {
+    /// the group of the process that forked it, and would have been reaped with that. `lifeline` is what it was tied by, where it was.
+    pub(super) fn adopt(pid: Pid, group: Option<Group>, lifeline: Option<Lifeline>) -> Result<Self> {
         let failed = |error| Error::system(Code::DescriptorLimit, "cannot watch over a worker", error);
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
         // The number says whom; that it is a child, and so cannot mean another process before it is reaped here, is the kernel's word.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options).map_err(failed)?;
         rustix::process::setpgid(Some(pid), Some(pid)).map_err(failed)?;
-        Ok(Self { pid, pidfd, group, ending: Mutex::default() })
+        Ok(Self { pid, pidfd, _lifeline: lifeline, group, ending: Mutex::default() })
     }
 
     /// The process's number, for people; signals go by the pidfd.
@@ -270,6 +273,7 @@ struct Child {
     parent: Pid,
     entrances: Vec<OwnedFd>,
     limits: Limits,
+    line: RawFd,
     inherited: Vec<RawFd>,
 }
 
@@ -282,6 +286,9 @@ impl Child {
         if rustix::process::getppid() != Some(self.parent) {
             return Err(io::Error::from(Errno::SRCH));
         }
+        // SAFETY: the descriptor was open in the parent when it forked, and the child has done nothing but inherit it.
+        // Where the kernel has no such signals, the death signal above and the worker's own watch remain.
+        _ = lifeline::tie(unsafe { BorrowedFd::borrow_raw(self.line) });
         limits::enter(&self.entrances)?;
         // A worker that crashes leaves a stack, not a core file in the user's folder.
         _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum });

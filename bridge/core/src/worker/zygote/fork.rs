@@ -6,7 +6,7 @@
 
 use std::ffi::{CString, c_void};
 use std::io::Write as _;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::time::Duration;
 use std::{fs, io, thread};
@@ -14,7 +14,7 @@ use std::{fs, io, thread};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-use super::super::limits;
+use super::super::{lifeline, limits};
 use super::{VARIABLE, Word};
 use crate::link::{Packet, Socket};
 
@@ -239,7 +239,10 @@ impl Zygote {
         }
         let mut given = given.into_iter();
         let mut next = || given.next().ok_or(io::Error::from(Errno::BADF));
-        let (link, stdout, stderr, faults) = (next()?, next()?, next()?, next()?);
+        let (link, stdout, stderr, faults, line) = (next()?, next()?, next()?, next()?, next()?);
+        // As in `Child::prepare`: without it the death signal and the worker's own watch remain. It stays open as long as the process lives.
+        _ = lifeline::tie(line.as_fd());
+        _ = line.into_raw_fd();
         limits::enter(&given.collect::<Vec<_>>())?;
         for (pipe, standard) in [(stdout, 1), (stderr, 2)] {
             // SAFETY: replaces the zygote's own standard output and error, which nothing uses.

@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | born | first worker to host | the zygote's process |
 //! | refused | first worker or zygote to host | why there is no zygote, or no fork |
-//! | given | host to zygote | nothing, and a descriptor beside it: the link, the three pipes, the entrances of control groups, in this order |
+//! | given | host to zygote | nothing, and a descriptor beside it: the link, the three pipes, the lifeline, the entrances of control groups, in this order |
 //! | fork | host to zygote | nothing |
 //! | forked | zygote to host | the worker's process |
 

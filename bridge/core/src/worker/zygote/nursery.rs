@@ -292,7 +292,7 @@ struct Zygote {
 impl Zygote {
     fn adopt(pid: Pid, control: AsyncFd<Socket>, around: Surroundings) -> Result<Self> {
         let failed = |error: std::io::Error| Error::system(Code::System, "cannot watch over a zygote", error);
-        let process = Process::adopt(pid, None)?;
+        let process = Process::adopt(pid, None, None)?;
         let pidfd = watched(process.as_fd().try_clone_to_owned().map_err(failed)?, Interest::READABLE).map_err(failed)?;
         Ok(Self { control, process, pidfd, around })
     }
@@ -301,7 +301,7 @@ impl Zygote {
         process::check(launch)?;
         let outfit = Outfit::make(launch)?;
         step!("host::zygote");
-        let given = outfit.links.iter().chain(&outfit.ends).chain(&outfit.entrances);
+        let given = outfit.links.iter().chain(&outfit.ends).chain([&outfit.line]).chain(&outfit.entrances);
         let control = self.control.get_ref();
         let refused = |what: &str| Error::new(Code::StartFailed, what.to_owned());
         for descriptor in given {
@@ -314,7 +314,7 @@ impl Zygote {
         }
         let answer = timeout(FORK, self.hear()).await.map_err(|_| refused("the zygote does not answer"))??;
         let Some(Word::Forked(pid)) = answer else { return Err(refused("the zygote does not fork")) };
-        let process = Process::adopt(pid, outfit.group)?;
+        let process = Process::adopt(pid, outfit.group, Some(outfit.lifeline))?;
         Ok(Started { process, sockets: outfit.sockets, pipes: outfit.pipes })
     }
 
