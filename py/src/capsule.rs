@@ -26,6 +26,7 @@ use crate::errors;
 
 /// pyarrow's functions, looked up once.
 struct Pyarrow {
+    array_class: Py<PyAny>,
     array: Py<PyAny>,
     batch: Py<PyAny>,
     schema: Py<PyAny>,
@@ -37,7 +38,12 @@ fn pyarrow(py: Python<'_>) -> PyResult<&'static Pyarrow> {
     PYARROW.get_or_try_init(py, || {
         let module = py.import("pyarrow")?;
         let import = |class: &str| module.getattr(class)?.getattr("_import_from_c").map(Bound::unbind);
-        Ok(Pyarrow { array: import("Array")?, batch: import("RecordBatch")?, schema: import("Schema")? })
+        Ok(Pyarrow {
+            array_class: module.getattr("Array")?.unbind(),
+            array: import("Array")?,
+            batch: import("RecordBatch")?,
+            schema: import("Schema")?,
+        })
     })
 }
 
@@ -108,19 +114,32 @@ pub(crate) struct KnownType {
 }
 
 impl KnownType {
+    /// Whether this is a pyarrow array of that type.
+    pub(crate) fn is_type_of(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = value.py();
+        let Some((seen, _)) = &self.known else { return Ok(false) };
+        if !value.is_instance(pyarrow(py)?.array_class.bind(py))? {
+            return Ok(false);
+        }
+        value.getattr(intern!(py, "type"))?.eq(seen.bind(py))
+    }
+
+    /// A pyarrow array of that type, without its schema.
+    pub(crate) fn export(&self, array: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+        let (_, known) = self.known.as_ref().ok_or_else(|| PyValueError::new_err("no type is known"))?;
+        let mut structure = FFI_ArrowArray::empty();
+        array.call_method1(intern!(array.py(), "_export_to_c"), (address(&mut structure),))?;
+        // SAFETY: pyarrow filled the structure, and says that the array's type equals the one that `known` was made of. Its equality disregards only
+        // the names and the metadata of fields, which do not shape the data.
+        unsafe { imported(structure, known.clone()) }
+    }
+
     /// A pyarrow array; where its type is the one before, without its schema.
     pub(crate) fn array_from_py(&mut self, array: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
-        let py = array.py();
-        let kind = array.getattr(intern!(py, "type"))?;
-        if let Some((seen, known)) = &self.known
-            && kind.eq(seen.bind(py))?
-        {
-            let mut structure = FFI_ArrowArray::empty();
-            array.call_method1(intern!(py, "_export_to_c"), (address(&mut structure),))?;
-            // SAFETY: pyarrow filled the structure, and says that the array's type equals the one that `known` was made of. Its equality disregards only
-            // the names and the metadata of fields, which do not shape the data.
-            return unsafe { imported(structure, known.clone()) };
+        if self.is_type_of(array)? {
+            return self.export(array);
         }
+        let kind = array.getattr(intern!(array.py(), "type"))?;
         let (found, _) = array_from_py(array)?;
         self.known = Some((kind.unbind(), found.data_type().clone()));
         Ok(found)

@@ -205,7 +205,7 @@ impl Pool {
         append: bool,
         ordered: bool,
     ) -> PyResult<Batches> {
-        let pool = self.pool(py)?;
+        let pool = self.pool_to_map(py, function)?;
         let source = ReaderSource { reader: StreamReader::from_py(reader)? };
         let results = wait(py, pool.map(&function.function, source, MapOptions { columns, append, ordered }))?.or_raise(py)?;
         Ok(Batches::new(results, None))
@@ -221,7 +221,7 @@ impl Pool {
         append: bool,
         ordered: bool,
     ) -> PyResult<Batches> {
-        let pool = self.pool(py)?;
+        let pool = self.pool_to_map(py, function)?;
         let (source, raised) = PySource::new(batches);
         match wait(py, pool.map(&function.function, source, MapOptions { columns, append, ordered }))? {
             Ok(results) => Ok(Batches::new(results, Some(raised))),
@@ -333,6 +333,11 @@ impl Pool {
     /// The pool for a call of a function with so many rows, which an error then names.
     fn pool_for(&self, py: Python<'_>, function: &Function, rows: usize) -> PyResult<Arc<transom::Pool>> {
         self.open(py).map_err(|error| errors::to_py(py, &function.place(error, rows)))
+    }
+
+    /// The pool for a stream of a function, which an error then names.
+    fn pool_to_map(&self, py: Python<'_>, function: &Function) -> PyResult<Arc<transom::Pool>> {
+        self.open(py).map_err(|error| errors::to_py(py, &error.with_function(function.function.name())))
     }
 
     fn open(&self, py: Python<'_>) -> transom::Result<Arc<transom::Pool>> {
