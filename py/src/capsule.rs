@@ -146,6 +146,22 @@ impl KnownType {
     }
 }
 
+impl KnownType {
+    /// A pyarrow array with its field; where its type is the one before, and such that equality says all of it, without its schema.
+    fn argument(&mut self, array: &Bound<'_, PyAny>) -> PyResult<(ArrayRef, Field)> {
+        if self.is_type_of(array)? {
+            let found = self.export(array)?;
+            let field = Field::new("", found.data_type().clone(), true);
+            return Ok((found, field));
+        }
+        let (found, field) = array_from_py(array)?;
+        // An extension type is more than its storage, and equality of nested types does not look at all names.
+        let simple = field.metadata().is_empty() && !field.data_type().is_nested() && !matches!(field.data_type(), DataType::Dictionary(..));
+        self.known = if simple { Some((array.getattr(intern!(array.py(), "type"))?.unbind(), field.data_type().clone())) } else { None };
+        Ok((found, field))
+    }
+}
+
 /// A record batch from the structure of a struct array, which is what a batch is in the C data interface.
 ///
 /// # Safety
@@ -246,19 +262,67 @@ pub(crate) fn stream_to_py<'py>(py: Python<'py>, reader: Box<dyn RecordBatchRead
 
 /// The last schema that crossed to Python, which the next batch most likely has.
 #[derive(Default)]
-pub(crate) struct SchemaCache(Mutex<Option<(SchemaRef, Py<PyAny>)>>);
+pub(crate) struct SchemaCache(Mutex<Option<KnownSchema>>);
+
+struct KnownSchema {
+    seen: SchemaRef,
+    schema: Py<PyAny>,
+    /// The type of the first column, where there is one.
+    first: Py<PyAny>,
+}
 
 impl SchemaCache {
     /// The schema as pyarrow's.
     pub(crate) fn get<'py>(&self, py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyAny>> {
+        self.with(py, schema, |known| known.schema.bind(py).clone())
+    }
+
+    /// The type of the schema's first column as pyarrow's; `None` where there is no column.
+    pub(crate) fn first<'py>(&self, py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyAny>> {
+        self.with(py, schema, |known| known.first.bind(py).clone())
+    }
+
+    fn with<T>(&self, py: Python<'_>, schema: &SchemaRef, take: impl Fn(&KnownSchema) -> T) -> PyResult<T> {
         let mut known = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        if let Some((seen, made)) = &*known
-            && same_schema(seen, schema)
-        {
-            return Ok(made.bind(py).clone());
+        if let Some(known) = known.as_ref().filter(|known| same_schema(&known.seen, schema)) {
+            return Ok(take(known));
         }
         let made = schema_to_py(py, schema)?;
-        *known = Some((schema.clone(), made.clone().unbind()));
-        Ok(made)
+        let first = if schema.fields().is_empty() { py.None() } else { made.call_method1("field", (0,))?.getattr("type")?.unbind() };
+        Ok(take(known.insert(KnownSchema { seen: schema.clone(), schema: made.unbind(), first })))
+    }
+}
+
+/// The last types and the last schema that came from Python as the arguments of a function, which the next call most likely has.
+#[derive(Default)]
+pub(crate) struct ArgumentCache {
+    types: Mutex<Vec<KnownType>>,
+    schema: Mutex<Option<(Py<PyAny>, SchemaRef)>>,
+}
+
+impl ArgumentCache {
+    /// Pyarrow arrays with their fields.
+    pub(crate) fn arrays(&self, py: Python<'_>, arrays: &[Bound<'_, PyAny>]) -> PyResult<(Vec<ArrayRef>, Vec<Field>)> {
+        let mut types = self.types.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        types.resize_with(arrays.len(), KnownType::default);
+        arrays.iter().zip(types.iter_mut()).map(|(array, known)| known.argument(array)).collect()
+    }
+
+    /// A pyarrow record batch.
+    pub(crate) fn batch(&self, record_batch: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
+        let py = record_batch.py();
+        let schema = record_batch.getattr(intern!(py, "schema"))?;
+        let known = {
+            let mut last = self.schema.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+            match &*last {
+                // With metadata, this means the names inside of types as well.
+                Some((seen, known)) if schema.call_method1(intern!(py, "equals"), (seen, true))?.is_truthy()? => known.clone(),
+                _ => last.insert((schema.clone().unbind(), schema_from_py(&schema)?)).1.clone(),
+            }
+        };
+        let mut structure = FFI_ArrowArray::empty();
+        record_batch.call_method1(intern!(py, "_export_to_c"), (address(&mut structure),))?;
+        // SAFETY: pyarrow filled the structure, and says that the batch's schema equals the one that `known` was made of.
+        unsafe { batch(structure, known) }
     }
 }

@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList};
 use transom::{Code, Direction, Error, Kind, MapOptions, Mode, PoolBuilder, Signature};
 
 use crate::batches::{Batches, PySource, ReaderSource};
-use crate::capsule::{self, SchemaCache, StreamReader};
+use crate::capsule::{self, ArgumentCache, SchemaCache, StreamReader};
 use crate::errors::{self, OrRaise};
 use crate::signature;
 use crate::wait::wait;
@@ -22,7 +22,14 @@ use crate::wait::wait;
 #[pyclass(frozen, module = "transom._native")]
 pub(crate) struct Function {
     function: transom::Function,
+    arguments: ArgumentCache,
     results: SchemaCache,
+}
+
+impl From<transom::Function> for Function {
+    fn from(function: transom::Function) -> Self {
+        Self { function, arguments: ArgumentCache::default(), results: SchemaCache::default() }
+    }
 }
 
 #[pymethods]
@@ -31,26 +38,26 @@ impl Function {
     #[staticmethod]
     fn python(py: Python<'_>, reference: &str, import_path: Vec<String>) -> PyResult<Self> {
         let function = transom::Function::python(reference).or_raise(py)?.with_import_path(import_path);
-        Ok(Self { function, results: SchemaCache::default() })
+        Ok(function.into())
     }
 
     /// A function by value.
     #[staticmethod]
     fn pickled(name: String, data: Vec<u8>, import_path: Vec<String>) -> Self {
-        Self { function: transom::Function::pickled(name, data).with_import_path(import_path), results: SchemaCache::default() }
+        transom::Function::pickled(name, data).with_import_path(import_path).into()
     }
 
     /// A function of a shared library.
     #[staticmethod]
     fn native(py: Python<'_>, library: PathBuf, name: &str) -> PyResult<Self> {
-        Ok(Self { function: transom::Function::native(library, name).or_raise(py)?, results: SchemaCache::default() })
+        Ok(transom::Function::native(library, name).or_raise(py)?.into())
     }
 
     /// A function for JVM workers, by the name of its class.
     #[staticmethod]
     fn java(py: Python<'_>, class_name: &str, jars: Vec<String>) -> PyResult<Self> {
         let function = transom::Function::java(class_name).or_raise(py)?.with_import_path(jars);
-        Ok(Self { function, results: SchemaCache::default() })
+        Ok(function.into())
     }
 
     /// Its name, for errors of the Python side.
@@ -65,7 +72,7 @@ impl Function {
         let function = deadline.into_iter().fold(function, |function, seconds| function.with_deadline(Duration::from_secs_f64(seconds)));
         let on_error = on_error.map(signature::policy).transpose()?;
         let function = on_error.into_iter().fold(function, transom::Function::with_on_error);
-        Ok(Self { function, results: SchemaCache::default() })
+        Ok(function.into())
     }
 }
 
@@ -166,7 +173,7 @@ impl Pool {
 
     /// Calls with a record batch, whose columns go by name.
     fn call<'py>(&self, py: Python<'py>, function: &Function, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let batch = capsule::batch_from_py(batch)?;
+        let batch = function.arguments.batch(batch)?;
         let pool = self.pool_for(py, function, batch.num_rows())?;
         let work = async {
             // The call first: its errors say the rows.
@@ -179,7 +186,7 @@ impl Pool {
 
     /// Calls with arrays, which go by position.
     fn call_arrays<'py>(&self, py: Python<'py>, function: &Function, arrays: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        let (arrays, fields): (Vec<ArrayRef>, Vec<Field>) = arrays.iter().map(capsule::array_from_py).collect::<PyResult<_>>()?;
+        let (arrays, fields) = function.arguments.arrays(py, &arrays)?;
         let rows = arrays.first().map_or(0, |array| array.len());
         let pool = self.pool_for(py, function, rows)?;
         let work = async {
@@ -365,12 +372,10 @@ impl Function {
 
     /// What a call gives: the one column of scalar and row functions, the batch of batches functions.
     fn result<'py>(&self, py: Python<'py>, kind: Kind, result: &RecordBatch) -> PyResult<Bound<'py, PyAny>> {
-        let schema = self.results.get(py, result.schema_ref())?;
         if kind == Kind::Batches {
-            return capsule::batch_to_py(py, result, &schema);
+            return capsule::batch_to_py(py, result, &self.results.get(py, result.schema_ref())?);
         }
-        let kind = schema.call_method1("field", (0,))?.getattr("type")?;
-        capsule::array_to_py(py, result.column(0), &kind)
+        capsule::array_to_py(py, result.column(0), &self.results.first(py, result.schema_ref())?)
     }
 }
 

@@ -24,8 +24,11 @@ def argument(name: str, actual: pa.DataType, hint: Hint) -> Change | None:
 
 
 def values(name: str, actual: pa.DataType, hint: Hint) -> tuple[str, Change | None, Change, bool]:
-    """How a row function's values are made of a column of type `actual`: the column's name, a cast where one is needed, what makes the list of values,
-    and whether that is pyarrow's list of values that the native side makes too."""
+    """How a row function's values are made of a column of type `actual`.
+
+    Gives the column's name, a cast where one is needed, what makes the list of values, and whether that list is pyarrow's own, whose values the
+    native side makes one by one where it can.
+    """
     cast = _cast(name, actual, hint)
     kind = actual if cast is None or hint.type is None else hint.type
     read = reader(hint.shape)

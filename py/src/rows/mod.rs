@@ -45,16 +45,13 @@ struct Column {
     plain: bool,
 }
 
+/// The parts of a [`Column`], as Python gives them.
+type Parts = (String, Option<Py<PyAny>>, Py<PyAny>, bool);
+
 #[pymethods]
 impl Rows {
     #[new]
-    fn new(
-        prepared: Py<PyAny>,
-        function: Py<PyAny>,
-        columns: Vec<(String, Option<Py<PyAny>>, Py<PyAny>, bool)>,
-        returns: Option<&Bound<'_, PyAny>>,
-        nullable: bool,
-    ) -> PyResult<Self> {
+    fn new(prepared: Py<PyAny>, function: Py<PyAny>, columns: Vec<Parts>, returns: Option<&Bound<'_, PyAny>>, nullable: bool) -> PyResult<Self> {
         let columns = columns.into_iter().map(|(name, cast, list, plain)| Column { name, cast, list, plain }).collect();
         let returns = returns.map(capsule::type_from_py).transpose()?;
         Ok(Self { prepared, function, columns, returns, nullable })
