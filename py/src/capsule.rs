@@ -27,6 +27,7 @@ use crate::errors;
 /// pyarrow's functions, looked up once.
 struct Pyarrow {
     array_class: Py<PyAny>,
+    batch_class: Py<PyAny>,
     array: Py<PyAny>,
     batch: Py<PyAny>,
     schema: Py<PyAny>,
@@ -38,8 +39,10 @@ fn pyarrow(py: Python<'_>) -> PyResult<&'static Pyarrow> {
     PYARROW.get_or_try_init(py, || {
         let module = py.import("pyarrow")?;
         let import = |class: &str| module.getattr(class)?.getattr("_import_from_c").map(Bound::unbind);
+        let class = |class: &str| module.getattr(class).map(Bound::unbind);
         Ok(Pyarrow {
-            array_class: module.getattr("Array")?.unbind(),
+            array_class: class("Array")?,
+            batch_class: class("RecordBatch")?,
             array: import("Array")?,
             batch: import("RecordBatch")?,
             schema: import("Schema")?,
@@ -293,36 +296,46 @@ impl SchemaCache {
     }
 }
 
-/// The last types and the last schema that came from Python as the arguments of a function, which the next call most likely has.
+/// The last types that arrays had which came from Python as the arguments of a function.
 #[derive(Default)]
-pub(crate) struct ArgumentCache {
-    types: Mutex<Vec<KnownType>>,
-    schema: Mutex<Option<(Py<PyAny>, SchemaRef)>>,
-}
+pub(crate) struct TypeCache(Mutex<Vec<KnownType>>);
 
-impl ArgumentCache {
+impl TypeCache {
     /// Pyarrow arrays with their fields.
     pub(crate) fn arrays(&self, py: Python<'_>, arrays: &[Bound<'_, PyAny>]) -> PyResult<(Vec<ArrayRef>, Vec<Field>)> {
-        let mut types = self.types.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let mut types = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         types.resize_with(arrays.len(), KnownType::default);
         arrays.iter().zip(types.iter_mut()).map(|(array, known)| known.argument(array)).collect()
     }
+}
 
+/// The last schema that came from Python, which the next batch most likely has.
+#[derive(Default)]
+pub(crate) struct BatchCache(Mutex<Option<(Py<PyAny>, SchemaRef)>>);
+
+impl BatchCache {
     /// A pyarrow record batch.
     pub(crate) fn batch(&self, record_batch: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
         let py = record_batch.py();
-        let schema = record_batch.getattr(intern!(py, "schema"))?;
-        let known = {
-            let mut last = self.schema.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-            match &*last {
-                // With metadata, this means the names inside of types as well.
-                Some((seen, known)) if schema.call_method1(intern!(py, "equals"), (seen, true))?.is_truthy()? => known.clone(),
-                _ => last.insert((schema.clone().unbind(), schema_from_py(&schema)?)).1.clone(),
-            }
-        };
+        if !record_batch.is_instance(pyarrow(py)?.batch_class.bind(py))? {
+            return batch_from_py(record_batch);
+        }
+        let schema = self.schema(&record_batch.getattr(intern!(py, "schema"))?)?;
         let mut structure = FFI_ArrowArray::empty();
         record_batch.call_method1(intern!(py, "_export_to_c"), (address(&mut structure),))?;
-        // SAFETY: pyarrow filled the structure, and says that the batch's schema equals the one that `known` was made of.
-        unsafe { batch(structure, known) }
+        // SAFETY: pyarrow filled the structure, and says that the batch's schema equals the one that `schema` was made of.
+        unsafe { batch(structure, schema) }
+    }
+
+    fn schema(&self, given: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
+        let py = given.py();
+        let mut last = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        if let Some((seen, known)) = &*last
+            // With metadata, this looks at the names inside of types as well.
+            && given.call_method1(intern!(py, "equals"), (seen, true))?.is_truthy()?
+        {
+            return Ok(known.clone());
+        }
+        Ok(last.insert((given.clone().unbind(), schema_from_py(given)?)).1.clone())
     }
 }

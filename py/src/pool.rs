@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList};
 use transom::{Code, Direction, Error, Kind, MapOptions, Mode, PoolBuilder, Signature};
 
 use crate::batches::{Batches, PySource, ReaderSource};
-use crate::capsule::{self, ArgumentCache, SchemaCache, StreamReader};
+use crate::capsule::{self, BatchCache, SchemaCache, StreamReader, TypeCache};
 use crate::errors::{self, OrRaise};
 use crate::signature;
 use crate::wait::wait;
@@ -22,13 +22,14 @@ use crate::wait::wait;
 #[pyclass(frozen, module = "transom._native")]
 pub(crate) struct Function {
     function: transom::Function,
-    arguments: ArgumentCache,
+    arrays: TypeCache,
+    batches: BatchCache,
     results: SchemaCache,
 }
 
 impl From<transom::Function> for Function {
     fn from(function: transom::Function) -> Self {
-        Self { function, arguments: ArgumentCache::default(), results: SchemaCache::default() }
+        Self { function, arrays: TypeCache::default(), batches: BatchCache::default(), results: SchemaCache::default() }
     }
 }
 
@@ -173,7 +174,7 @@ impl Pool {
 
     /// Calls with a record batch, whose columns go by name.
     fn call<'py>(&self, py: Python<'py>, function: &Function, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let batch = function.arguments.batch(batch)?;
+        let batch = function.batches.batch(batch)?;
         let pool = self.pool_for(py, function, batch.num_rows())?;
         let work = async {
             // The call first: its errors say the rows.
@@ -186,7 +187,7 @@ impl Pool {
 
     /// Calls with arrays, which go by position.
     fn call_arrays<'py>(&self, py: Python<'py>, function: &Function, arrays: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        let (arrays, fields) = function.arguments.arrays(py, &arrays)?;
+        let (arrays, fields) = function.arrays.arrays(py, &arrays)?;
         let rows = arrays.first().map_or(0, |array| array.len());
         let pool = self.pool_for(py, function, rows)?;
         let work = async {

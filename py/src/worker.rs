@@ -20,7 +20,7 @@ use transom::worker::{self, Input, Runtime};
 use transom::{Code, Signature};
 
 use crate::arrays::Arrays;
-use crate::capsule::{self, KnownType};
+use crate::capsule::{self, BatchCache, KnownType};
 use crate::errors::{self, OrRaise};
 use crate::rows::Rows;
 use crate::signature;
@@ -140,7 +140,7 @@ impl Runtime for PythonRuntime {
             let batches = Py::new(py, InputBatches { input: Mutex::new(input), schema: schema.clone_ref(py) })?;
             loaded.prepared.bind(py).call_method1(intern!(py, "open"), (batches, schema)).map(Bound::unbind)
         })?;
-        Ok(Box::new(PyResults { results, ended: false }))
+        Ok(Box::new(PyResults { results, known: BatchCache::default(), ended: false }))
     }
 }
 
@@ -195,6 +195,7 @@ impl InputBatches {
 /// What a batches function yields.
 struct PyResults {
     results: Py<PyAny>,
+    known: BatchCache,
     ended: bool,
 }
 
@@ -207,7 +208,7 @@ impl Iterator for PyResults {
         }
         let next = in_python(|py| {
             let item = self.results.bind(py).cast::<pyo3::types::PyIterator>()?.clone().next();
-            item.map(|batch| capsule::batch_from_py(&batch?)).transpose()
+            item.map(|batch| self.known.batch(&batch?)).transpose()
         });
         self.ended = !matches!(next, Ok(Some(_)));
         next.transpose()

@@ -83,9 +83,11 @@ impl<'py> Arguments<'py> {
     /// Lets go of what was pushed.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        let py = self.function.py();
-        // SAFETY: each pointer behind the first was pushed as an owned reference, and leaves the room as it is dropped.
-        self.room.drain(1..).for_each(|value| drop(unsafe { Bound::from_owned_ptr(py, value) }));
+        for &value in &self.room[1..] {
+            // SAFETY: each pointer behind the first was pushed as an owned reference, and leaves the room below; the interpreter's lock is held.
+            unsafe { ffi::Py_DECREF(value) };
+        }
+        self.room.truncate(1);
     }
 }
 

@@ -96,7 +96,15 @@ impl Rows {
         let mut call = Arguments::new(self.function.bind(py).clone(), readers.len())?;
         for row in 0..arguments.num_rows() {
             for (reader, ((column, array), kind)) in readers.iter_mut().zip(given()) {
-                call.push(reader.read(row).map_err(|error| column.unreadable(array, kind.bind(py)).err().unwrap_or(error))?);
+                let value = match reader.read(row) {
+                    Ok(value) => value,
+                    Err(_) => {
+                        // Python has no such value: pyarrow says so in its words, or knows better.
+                        *reader = column.listed(&column.cast(array, kind.bind(py))?)?;
+                        reader.read(row)?
+                    }
+                };
+                call.push(value);
             }
             let breath = if row % PAUSE == PAUSE - 1 { breathe(py) } else { Ok(()) };
             match breath.and_then(|()| call.call()) {
@@ -148,7 +156,7 @@ impl Column {
         {
             return Ok(found);
         }
-        Ok(Box::new(Listed(self.listed(&given)?)))
+        self.listed(&given)
     }
 
     fn cast<'py>(&self, array: &ArrayRef, kind: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -156,13 +164,8 @@ impl Column {
         self.cast.as_ref().map_or_else(|| Ok(given.clone()), |cast| convert(cast.bind(kind.py()), &given, &self.name))
     }
 
-    fn listed<'py>(&self, given: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        Ok(convert(self.list.bind(given.py()), given, &self.name)?.cast_into()?)
-    }
-
-    /// Why a value of the column cannot be made: what pyarrow says of it.
-    fn unreadable(&self, array: &ArrayRef, kind: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.listed(&self.cast(array, kind)?).map(drop)
+    fn listed<'py>(&self, given: &Bound<'py, PyAny>) -> PyResult<Box<dyn Read<'py> + 'py>> {
+        Ok(Box::new(Listed(convert(self.list.bind(given.py()), given, &self.name)?.cast_into()?)))
     }
 }
 

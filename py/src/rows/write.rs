@@ -110,11 +110,13 @@ struct Floats<T: ArrowPrimitiveType> {
 
 impl<T: ArrowPrimitiveType> Write for Floats<T> {
     fn write(&mut self, value: &Bound<'_, PyAny>) -> Took {
-        let found = if let Ok(float) = value.cast::<PyFloat>() {
-            float.extract().ok()
-        } else {
-            let integer = value.cast_exact::<PyInt>().ok().and_then(|integer| integer.extract::<i64>().ok());
+        let found = if let Ok(float) = value.cast_exact::<PyFloat>() {
+            Some(float.value())
+        } else if let Ok(integer) = value.cast_exact::<PyInt>() {
+            let integer = integer.extract::<i64>().ok();
             integer.filter(|integer| (-self.whole..=self.whole).contains(integer)).map(|integer| integer as f64)
+        } else {
+            value.cast::<PyFloat>().ok().map(|float| float.value())
         };
         let Some(found) = found else { return Took::No };
         self.built.append_value((self.make)(found));
