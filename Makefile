@@ -173,6 +173,7 @@ bench: setup ## Measures, prints the table, and draws the plot; bench-jvm and be
 	$(CARGO) build --release --locked --package transom-bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
 	$(BIN)/python benches/bench.py
+	$(BIN)/python benches/targets.py
 
 bench-native: ffi ## Measures the C ABI beside Rust
 	$(CARGO) build --release --locked --package transom-bench

@@ -29,7 +29,7 @@ import plot
 import table
 from contestants.peer import WINDOW
 from figures import Cell, Limits, Payload, base_of, summarise
-from functions import CASES
+from functions import CASES, STANDARD
 from processes import BINARY, ENTRIES, HERE, Entry, Failed, Process, start
 
 RESULTS = HERE / "results"
@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a minute's worth: trust nothing under a factor of two")
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, or {QUICK_ROUNDS} when quick")
     parser.add_argument("--only", type=listed(str), default=[entry.name for entry in ENTRIES], help="contestants")
-    parser.add_argument("--functions", type=listed(str), default=list(CASES), help=", ".join(CASES))
+    parser.add_argument("--functions", type=listed(str), default=list(STANDARD), help=", ".join(CASES))
     parser.add_argument("--rows", type=listed(int), default=list(data.BATCHES), help="batch sizes")
     parser.add_argument("--binary", type=Path, default=BINARY, help="the program transom-bench")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder for latest.*, or quick.* when quick")

@@ -6,6 +6,7 @@ workers of the peers, and given to Transom by path.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -39,6 +40,21 @@ def score(number: int | None, ratio: float | None, text: str | None) -> float | 
     if number is None or ratio is None:
         return None
     return number * ratio + (len(text) if text is not None else 0)
+
+
+def same(number: pa.Int64Array) -> pa.Int64Array:
+    """Values as they came, by a function of arrays."""
+    return number
+
+
+def first_of_two(number: pa.Int64Array, ratio: pa.DoubleArray) -> pa.Int64Array:
+    """As little as a function of two columns can do."""
+    return number
+
+
+def process_of(number: pa.Int64Array) -> pa.Int64Array:
+    """Which process it runs in."""
+    return pa.repeat(os.getpid(), len(number))
 
 
 @dataclass(frozen=True)
@@ -78,5 +94,8 @@ CASES = {
         Case("plus_one", "plus one", "scalar", ("number",)),
         Case("upper", "upper-case", "scalar", ("text",)),
         Case("score", "row function", "row", ("number", "ratio", "text"), pa.float64()),
+        Case("first_of_two", "the first of two columns", "scalar", ("number", "ratio")),
     )
 }
+# What every bench runs; the others are for single measurements.
+STANDARD = ("identity", "plus_one", "upper", "score")

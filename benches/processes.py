@@ -154,9 +154,18 @@ def family(pid: int) -> list[int]:
 
 def memory(pids: list[int]) -> int:
     """Bytes of memory that these processes hold, what they share counted once (PSS, by proc_pid_smaps(5))."""
+    return _of_smaps(pids, "Pss:")
+
+
+def private_memory(pids: list[int]) -> int:
+    """Bytes of memory that these processes hold and that no other process maps."""
+    return _of_smaps(pids, "Private_Clean:", "Private_Dirty:")
+
+
+def _of_smaps(pids: list[int], *names: str) -> int:
     total = 0
     for pid in pids:
         with suppress(OSError):  # It has ended.
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+            total += sum(int(line.split()[1]) << 10 for line in lines if line.startswith(names))
     return total

@@ -37,8 +37,8 @@ enum Request {
 }
 
 /// Answers requests until standard input ends.
-pub(crate) fn serve(folder: &Path, functions: &str, python: &Path) -> Outcome<()> {
-    let pool = Pool::builder().workers(1).python(python).build()?;
+pub(crate) fn serve(folder: &Path, functions: &str, python: &Path, workers: usize) -> Outcome<()> {
+    let pool = Pool::builder().workers(workers).python(python).build()?;
     let mut host = Host { pool, folder, functions, loaded: HashMap::new() };
     for line in stdin().lines() {
         let answer = serde_json::from_str(&line?).map_err(Into::into).and_then(|request| host.answer(request));
