@@ -23,7 +23,6 @@ from typing import Any
 
 import pyarrow as pa
 
-import crossing
 import data
 import plot
 import table
@@ -103,14 +102,14 @@ def say(text: str) -> None:
 
 
 def measure_limits(binary: Path, quick: bool) -> dict[str, Any] | None:
-    """What `transom-bench limits` prints, and what one row costs within one process; or None with a word about why."""
+    """What `transom-bench limits` prints, or None with a word about why."""
     command = [str(binary), "limits", *(["--quick"] if quick else [])]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
     except (OSError, subprocess.SubprocessError) as error:
         say(f"no limits: {error}")
         return None
-    return {**json.loads(done.stdout), "crossing": crossing.measure()}
+    return json.loads(done.stdout)
 
 
 class Bench:
@@ -141,8 +140,7 @@ class Bench:
 
     def grid(self) -> list[tuple[str, int]]:
         """Functions by sizes."""
-        cells = product(self.options.functions, self.options.rows)
-        return [(function, rows) for function, rows in cells if CASES[function].rows in (None, rows)]
+        return list(product(self.options.functions, self.options.rows))
 
     def takes(self, process: Process, function: str) -> bool:
         """Whether the contestant has this function, as all have in most benches."""

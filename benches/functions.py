@@ -20,11 +20,6 @@ def identity(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from batches
 
 
-def first(number: pa.Int64Array, ratio: pa.DoubleArray) -> pa.Int64Array:
-    """Nothing at all, for one row: what is left of a call is the call."""
-    return number
-
-
 def plus_one(number: pa.Int64Array) -> pa.Int64Array:
     """One pass over fixed-width values: the cheapest function that does something."""
     return pc.add(number, 1)
@@ -66,8 +61,6 @@ class Case:
     kind: Literal["batches", "scalar", "row"]
     columns: tuple[str, ...]
     returns: pa.DataType | None = None
-    #: The only batch size for which it is measured; none measures all.
-    rows: int | None = None
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The function called here, in this process, on a batch that has just its columns.
@@ -90,7 +83,6 @@ CASES = {
     case.name: case
     for case in (
         Case("identity", "identity", "batches", ("number", "ratio", "text")),
-        Case("first", "identity of two columns", "scalar", ("number", "ratio"), rows=1),
         Case("plus_one", "plus one", "scalar", ("number",)),
         Case("upper", "upper-case", "scalar", ("text",)),
         Case("score", "row function", "row", ("number", "ratio", "text"), pa.float64()),

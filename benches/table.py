@@ -63,9 +63,6 @@ def limit_lines(results: dict[str, Any]) -> Iterator[str]:
         where = {"apart": "on two cores", "together": "on one core", "any": "wherever they are put"}[row["placement"]]
         times = " / ".join(number(row[name] / 1e3) for name in ("p50", "p99", "p999"))
         yield f"there and back by {row['way']}, {where}: {times} µs (p50 / p99 / p99.9)"
-    if parts := limits.get("crossing"):
-        times = ", ".join(f"{name} {number(took / 1e3)}" for name, took in parts.items())
-        yield f"identity of one row and two columns within one process: {times} µs"
     for row in limits["copying"]:
         yield (
             f"{binary(row['bytes']).rstrip()}B at a time: copied into warm shared memory {number(row['warm'])} GB/s, "
