@@ -64,7 +64,11 @@ impl RemoteError {
     pub fn into_error(self) -> Error {
         // Only an exception of the user's is its own sentence; other failures already say what failed and how.
         let raised = self.code.family() == 3 && !self.kind.is_empty();
-        let message = if raised { format!("{}: {}", self.kind, self.message) } else { self.message.clone() };
+        let message = match (raised, self.message.is_empty()) {
+            (false, _) => self.message.clone(),
+            (true, true) => self.kind.clone(),
+            (true, false) => format!("{}: {}", self.kind, self.message),
+        };
         let mut error = Error::new(self.code, message);
         if !self.kind.is_empty() {
             error = error.with_remote(Remote { kind: self.kind, message: self.message, traceback: self.traceback });
