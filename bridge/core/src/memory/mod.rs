@@ -14,12 +14,15 @@ mod budget;
 mod free_list;
 mod segment;
 mod segments;
+mod shared;
 
 pub use arena::{Arena, Block, Source, Space};
 pub(crate) use budget::count_in;
 pub use budget::{Budget, available_memory, out_of_memory_kills};
 pub use segment::{Role, Segment};
 pub use segments::Segments;
+pub use shared::SharedAlloc;
+pub(crate) use shared::{Keeper, heap_locate, heap_segment};
 
 /// A portable pointer: bytes in a segment, by number instead of by address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -22,6 +22,7 @@ mod registry;
 mod size;
 mod stream;
 mod supervised;
+mod tidy;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
