@@ -20,8 +20,7 @@ struct Place {
 /// So many segments may be; they have 64 MiB each where memory is plenty, and each has a descriptor of the process.
 const MOST: usize = 512;
 
-static PLACES: [Place; MOST] =
-    [const { Place { address: AtomicUsize::new(0), len: AtomicUsize::new(0), descriptor: AtomicI32::new(-1) } }; MOST];
+static PLACES: [Place; MOST] = [const { Place { address: AtomicUsize::new(0), len: AtomicUsize::new(0), descriptor: AtomicI32::new(-1) } }; MOST];
 /// Places from here on were never used.
 static USED: AtomicUsize = AtomicUsize::new(0);
 static CHILD: AtomicBool = AtomicBool::new(false);
