@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import textwrap
 import threading
 import time
@@ -20,6 +21,10 @@ from invariants import PATIENCE, Belongings, settle
 pl = pytest.importorskip("polars")
 duckdb = pytest.importorskip("duckdb")
 pd = pytest.importorskip("pandas")
+
+# What a shell starts in the background ignores SIGINT, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _failed_modules: set[str] = set()
 

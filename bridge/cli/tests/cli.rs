@@ -166,7 +166,8 @@ fn signal(child: &Child, name: &str) {
 fn a_signal_ends_at_once_and_leaves_no_partial_file() {
     for name in ["-INT", "-TERM", "-HUP"] {
         let folder = folder();
-        let mut child = waiting(folder.path(), &[]);
+        // What a shell starts in the background ignores SIGINT, and so would this program.
+        let mut child = waiting(folder.path(), &["env", "--default-signal=INT,TERM,HUP"]);
         let asked = Instant::now();
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");

@@ -149,7 +149,21 @@ fn select(column: &ArrayRef) {
     let backwards = UInt32Array::from_iter_values((0..len as u32).rev());
     _ = filter(column, &odd);
     _ = take(column, &backwards, None);
-    _ = concat(&[column, &column.slice(len / 2, len - len / 2)]);
+    if !outgrows_keys(&column.to_data()) {
+        _ = concat(&[column, &column.slice(len / 2, len - len / 2)]);
+    }
+}
+
+/// Whether the values of a dictionary are so many that two of it together have more than there are keys; `concat` of arrow 59 panics on those.
+fn outgrows_keys(data: &ArrayData) -> bool {
+    let outgrows = match data.data_type() {
+        DataType::Dictionary(key, _) => {
+            let bits = 8 * key.primitive_width().expect("keys are integers") - usize::from(key.is_signed_integer());
+            data.child_data()[0].len() as u128 * 2 > 1 << bits
+        }
+        _ => false,
+    };
+    outgrows || data.child_data().iter().any(outgrows_keys)
 }
 
 /// Whether kernels of arrow 59 select from it, or from a child, as if it had no rows; they panic on what comes of that.
