@@ -19,11 +19,11 @@ use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
 use super::registry::Registry;
-use super::{DeadLetters, Inner, Pool, trace};
+use super::{DeadLetters, Inner, Pool, tidy, trace};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
-use crate::memory::{Arena, available_memory};
+use crate::memory::{Arena, Budget};
 use crate::worker::{Limits, START_LIMIT, Spawner, Supervisor, nursery};
 
 /// The most batches that may be under way.
@@ -269,7 +269,7 @@ impl PoolBuilder {
         // What makes a segment is a thread of its own, which need not wait long for the next.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(Duration::from_secs(1)).build();
         let runtime = runtime.map_err(|error| Error::io("cannot make an event loop", &error))?;
-        let memory = Arc::new(Memory::new(options.memory_limit.unwrap_or_else(default_limit)));
+        let memory = Arc::new(Memory::new(options.memory_limit.unwrap_or_else(Budget::default_limit)));
         let (closing, closed) = watch::channel(false);
         let (crews, orders) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
@@ -319,12 +319,14 @@ impl Home {
         let mut closed = self.closed.clone();
         let mut attached = std::pin::pin!(attach::answer_all(self.owner.clone()));
         let mut idle = std::pin::pin!(idle::give_back(self.owner.clone()));
+        let mut tidied = std::pin::pin!(tidy::keep(self.owner.memory.clone()));
         loop {
             tokio::select! {
                 Some(crew) = self.orders.recv() => self.supervise(crew),
                 Some(ended) = self.supervisors.join_next_with_id() => self.look_at(ended),
                 () = &mut attached => {}
                 () = &mut idle => {}
+                () = &mut tidied => {}
                 _ = closed.wait_for(|closing| *closing) => break,
             }
         }
@@ -373,8 +375,4 @@ fn check(options: &Options) -> Result<()> {
     options.limits.check()?;
     // The first use of another language's program says whether it is there.
     launches::present(&options.python, "interpreter", launches::PYTHON_HINT)
-}
-
-fn default_limit() -> u64 {
-    available_memory().map_or(1 << 30, |bytes| bytes / 2).max(64 << 20)
 }

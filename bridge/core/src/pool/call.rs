@@ -147,7 +147,7 @@ impl Inner {
         for extent in &export.extents {
             if !segments.iter().any(|segment| segment.id() == extent.segment) {
                 let gone = || Error::new(Code::Internal, format!("segment {} is not in the pool", extent.segment));
-                segments.push(self.memory.segments.get(extent.segment).ok_or_else(gone)?);
+                segments.push(self.memory.segment(extent.segment).ok_or_else(gone)?);
             }
         }
         Ok(segments.into())
@@ -375,7 +375,7 @@ impl Space for Inner {
     }
 
     fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
-        self.memory.segments.locate(ptr, len)
+        self.memory.locate(ptr, len)
     }
 }
 
@@ -387,7 +387,7 @@ struct OwnMemory<'a> {
 
 impl Resolve for OwnMemory<'_> {
     fn resolve(&self, extent: Extent) -> Result<Mapped> {
-        let segment = self.inner.memory.segments.get(extent.segment);
+        let segment = self.inner.memory.segment(extent.segment);
         let segment = segment.ok_or_else(|| Error::new(Code::Internal, "a segment of this pool is not in it"))?;
         within(&segment, extent, self.keep.clone(), false)
     }

@@ -23,6 +23,7 @@ mod registry;
 mod size;
 mod stream;
 mod supervised;
+mod tidy;
 mod trace;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -75,6 +75,10 @@ impl Share {
         self.with(|region| region.free.free()).unwrap_or(0)
     }
 
+    pub(super) fn is_whole(&self) -> bool {
+        self.with(|region| region.free.is_whole()).unwrap_or(false)
+    }
+
     /// Takes the segment out of the heap, if nothing of it is in use.
     pub(super) fn retire(&self) -> bool {
         let retired = books().and_then(|mut books| books.retire(self.segment));
