@@ -16,7 +16,7 @@ MAVEN := mvn --batch-mode --no-transfer-progress --file jvm/pom.xml
 # The newest JDK that there is: the JVM's tests run on that of Maven, and once more on this.
 JAVA_NEWEST ?= $(lastword $(shell ls -d /usr/lib/jvm/*/bin/java 2>/dev/null | sed -E 's:.*/[a-z]*-?([0-9]+)[^/]*/bin/java:\1 &:' | sort -n | cut -d' ' -f2))
 
-.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm soak fuzz fuzz-build fuzz-release check-sanitizers check-valgrind lint audit format \
+.PHONY: help setup wheel ffi install header jvm demo test test-rust test-python test-ffi test-jvm soak fuzz fuzz-build fuzz-ci fuzz-release check-sanitizers check-valgrind lint audit format \
 	bench bench-native bench-jvm bench-peers docs clean tools tools-jvm
 
 help: ## Lists the tasks
@@ -36,7 +36,7 @@ $(VENV)/.locked: py/requirements-dev.txt | tools
 	touch $@
 
 # One call for both, so that each library is compiled once. Cargo knows by itself what is to be built.
-BUILD := PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py
+BUILD := PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) build --release --locked --package transom-cli --package transom-py --package transom-malloc
 setup: $(VENV)/.locked ## Makes .venv with the package, and target/release/transom
 	$(BUILD)
 	$(BIN)/python py/develop.py target/release/lib_native.so
@@ -53,6 +53,7 @@ define INSTALL_FFI
 	install -m 755 target/release/libtransom_ffi.so $(1)/lib/libtransom.so.1
 	ln -sf libtransom.so.1 $(1)/lib/libtransom.so
 	install -m 644 target/release/libtransom_ffi.a $(1)/lib/libtransom.a
+	install -m 755 target/release/libtransom_malloc.so $(1)/lib/libtransom_malloc.so
 	install -m 755 target/release/transom-native-worker $(1)/bin/transom-native-worker
 	install -m 644 ffi/include/transom.h ffi/include/transom.hpp $(1)/include
 	sed 's|@PREFIX@|$(2)|; s|@VERSION@|$(VERSION)|' ffi/transom.pc.in > $(1)/lib/pkgconfig/transom.pc
@@ -65,7 +66,7 @@ ffi: setup ## Builds the C library, its header and transom-native-worker, into t
 	install -D -m 755 target/release/transom-native-worker $(BROUGHT)/transom-native-worker
 
 install: ## Installs the C library, its header and transom-native-worker: PREFIX=/usr/local DESTDIR=
-	$(CARGO) build --release --locked --package transom-ffi
+	$(CARGO) build --release --locked --package transom-ffi --package transom-malloc
 	$(call INSTALL_FFI,$(DESTDIR)$(PREFIX),$(PREFIX))
 
 header: ## Writes ffi/include/transom.h anew
@@ -82,7 +83,7 @@ jvm: setup tools-jvm ## Builds the JVM's jars, with the native library in them, 
 demo: setup ## Runs the main job: prices over TPC-H lineitem, and the words of a real book
 	$(BIN)/python examples/demo.py
 
-test: setup lint audit test-rust test-python test-ffi test-jvm ## Runs every check and test
+test: setup lint audit test-rust fuzz-ci test-python test-ffi test-jvm ## Runs every check and test
 
 test-rust: $(VENV)/.locked
 	$(CARGO) test --locked --workspace --exclude transom-py --exclude transom-bench
@@ -98,28 +99,38 @@ check-sanitizers: tools ## Runs the Rust tests under AddressSanitizer and LeakSa
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --locked --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/sanitizer \
 		--package transom --package transom-ffi --package transom-tests --lib --bins --tests
 
-# The flags are those of cargo-fuzz, which so is not needed; where it is installed, it works too (fuzz/README.md).
-FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+# As cargo-fuzz builds, which so is not needed; but only crates that decide over an input tell what it reaches (fuzz/instrument.toml).
 FUZZ_BIN = target/fuzz/$(shell rustc -vV | sed -n 's/^host: //p')/release
 FUZZ_TARGETS := descriptor message schema batch
 FUZZ_SECONDS ?= 60
+# Without what costs time for each input and only adds to a report, which a finding that is run alone has: stacks of allocations. Leaks are looked
+# for at the end of a run.
+FUZZ_ASAN := malloc_context_size=0:quarantine_size_mb=8:detect_stack_use_after_return=0
+FUZZ_OPTIONS := -detect_leaks=0 -entropic=0 -verbosity=0 -print_funcs=0 -print_final_stats=1
 
 fuzz-build: tools
 	@command -v c++ >/dev/null || { echo "a C++ compiler is missing, for libFuzzer: install g++ (Debian: apt-get install build-essential)"; exit 1; }
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz \
-		--target $$(rustc -vV | sed -n 's/^host: //p')
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg fuzzing -Zsanitizer=address" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml \
+		--config fuzz/instrument.toml --target-dir target/fuzz --target $$(rustc -vV | sed -n 's/^host: //p')
 
 # What is new goes to target/fuzz/corpus; `fuzz/corpus` is only read. The time is for all targets together.
 fuzz: fuzz-build ## Fuzzes what workers may lie about, under AddressSanitizer: FUZZ_SECONDS=60
 	for target in $(FUZZ_TARGETS); do \
 		mkdir -p target/fuzz/corpus/$$target fuzz/artifacts/$$target; \
-		$(FUZZ_BIN)/$$target -max_total_time=$$(($(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)))) -verbosity=0 -print_final_stats=1 \
+		ASAN_OPTIONS=$(FUZZ_ASAN) $(FUZZ_BIN)/$$target -max_total_time=$$(($(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)))) $(FUZZ_OPTIONS) \
 			-artifact_prefix=fuzz/artifacts/$$target/ target/fuzz/corpus/$$target fuzz/corpus/$$target; \
 	done
 
+# The same inputs each time: what is kept, and so many that the seed makes of it.
+fuzz-ci: fuzz-build ## Runs the kept inputs and a fixed number of new ones, under AddressSanitizer
+	for run in descriptor:20000 message:40000 schema:20000 batch:2000; do \
+		target=$${run%:*}; rm -rf target/fuzz/ci/$$target; mkdir -p target/fuzz/ci/$$target fuzz/artifacts/$$target; \
+		ASAN_OPTIONS=$(FUZZ_ASAN) $(FUZZ_BIN)/$$target -runs=$${run#*:} -seed=1 $(FUZZ_OPTIONS) \
+			-artifact_prefix=fuzz/artifacts/$$target/ target/fuzz/ci/$$target fuzz/corpus/$$target; \
+	done
+
 fuzz-release: fuzz-build ## Fuzzes on until the counts of a release are reached; goes on where it was stopped
-	$(PYTHON) fuzz/release.py $(FUZZ_BIN)
+	ASAN_OPTIONS=$(FUZZ_ASAN) $(PYTHON) fuzz/release.py $(FUZZ_BIN) $(FUZZ_OPTIONS)
 
 # The examples of every language, and misuse of the C ABI. What is missing (Go, Node.js) is named by the test that needs it.
 test-ffi: ffi

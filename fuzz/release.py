@@ -28,7 +28,7 @@ PIECE = 600
 # what in its output is counted, where that is not the size.
 CAMPAIGNS = [
     ("F1", "descriptors decoded and imported", "inputs", 50_000_000, "descriptor"),
-    ("F1", "messages decoded, both directions", "inputs", 50_000_000, "message"),
+    ("F5", "messages decoded, both directions", "messages", 50_000_000, "message"),
     ("F1", "schema messages decoded", "inputs", 5_000_000, "schema"),
     ("F2", "batches changed, imported in each mode, read and computed with", "inputs", 5_000_000, "batch"),
     ("F4", "batches imported while their sender writes", "flips", 10_000_000, ("transom", "flipper", "TEST_IMPORTS", 300, r"during (\d+) flips")),
@@ -45,18 +45,21 @@ CAMPAIGNS = [
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("binaries", type=pathlib.Path, help="the folder of the built fuzz targets")
+    arguments.add_argument("--only", action="append", default=[], help="only this target or test")
     arguments.add_argument("--until", help="the time of day at which to stop, such as 22:25")
-    options = arguments.parse_args()
+    options, fuzzer = arguments.parse_known_args()
     counts = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
     tests = {}
-    while todo := [campaign for campaign in CAMPAIGNS if reached(counts, campaign) < campaign[3]]:
+    while todo := [
+        campaign for campaign in CAMPAIGNS if reached(counts, campaign) < campaign[3] and (not options.only or key(campaign) in options.only)
+    ]:
         # In turn, so that a stop leaves something of each.
         for campaign in todo:
             if options.until and time.strftime("%H:%M") >= options.until:
                 return
             how = campaign[4]
             if isinstance(how, str):
-                count, found = fuzzed(options.binaries, how)
+                count, found = fuzzed(options.binaries, how, fuzzer)
             else:
                 count, found = tested(tests, how, reached(counts, campaign))
             note(counts, campaign, count, bool(found))
@@ -72,8 +75,11 @@ def reached(counts, campaign):
     return counts.get(key(campaign), {}).get("count", 0)
 
 
-def fuzzed(binaries, target):
-    """Fuzzes for one piece, and says how many inputs that were, without those that were kept from before, and what was printed on a finding."""
+def fuzzed(binaries, target, options):
+    """Fuzzes for one piece with these options of libFuzzer.
+
+    Says how many inputs that were, without those that were kept from before, and what was printed on a finding.
+    """
     grown = ROOT / "target/fuzz/corpus" / target
     artifacts = ROOT / "fuzz/artifacts" / target
     for folder in (grown, artifacts):
@@ -81,7 +87,7 @@ def fuzzed(binaries, target):
     command = [
         binaries / target,
         f"-max_total_time={PIECE}",
-        "-print_final_stats=1",
+        *options,
         f"-artifact_prefix={artifacts}/",
         grown,
         ROOT / "fuzz/corpus" / target,

@@ -6,6 +6,7 @@ Cargo resolves the features of libraries for each command. One that builds the p
 would compile a third of them again. Wheels are built by maturin: `maturin build --release`.
 """
 
+import compileall
 import shutil
 import sys
 import sysconfig
@@ -21,6 +22,15 @@ def main(library: str) -> None:
     fresh = extension.with_suffix(".new")
     shutil.copy(library, fresh)
     fresh.replace(extension)
+    # What a worker loads before all others (transom-malloc). Without it results are copied once, and `transom doctor` says so.
+    loaded = Path(library).with_name("libtransom_malloc.so")
+    if loaded.is_file():
+        (package / "_bin").mkdir(exist_ok=True)
+        shutil.copy(loaded, fresh)
+        fresh.replace(package / "_bin" / loaded.name)
+
+    # As an installation of a wheel does: without it each worker would compile the package anew where Python may not write beside it.
+    compileall.compile_dir(package, quiet=1)
 
     site = Path(sysconfig.get_path("purelib"))
     (site / "transom.pth").write_text(f"{package.parent}\n")

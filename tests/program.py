@@ -34,6 +34,14 @@ def double(n: pa.Int64Array) -> pa.Int64Array:
     return pc.multiply(n, 2)
 
 @transom.udf
+def same(n: pa.Int64Array) -> pa.Int64Array:
+    return n
+
+@transom.udf
+def same_line(line: pa.StringArray) -> pa.StringArray:
+    return line
+
+@transom.udf
 def size(n: pa.Int64Array) -> pa.Int64Array:
     return pa.array([len(n)] * len(n), pa.int64())
 

@@ -155,6 +155,24 @@ def test_the_closing_line(shell: Shell) -> None:
     ), done.stderr
 
 
+def test_from_parquet_to_parquet_without_a_copy(shell: Shell) -> None:
+    rows = 3 * 65_536
+    data = pa.table({"n": list(range(rows)), "line": [f"row {i}" for i in range(rows)], "holes": [i if i % 3 else None for i in range(rows)]})
+    shell.input("in.parquet", data)
+
+    def copied(*command: str) -> str:
+        done = shell.run(*command, "-o", "out.parquet", workers=2)
+        return re.search(r"shared, (.*) copied\n", done.stderr.decode())[1]
+
+    # What the reader of the file builds is shared memory, and what comes back as it was is written from there.
+    assert copied("same", "in.parquet") == "0 B"
+    assert copied("same_line", "in.parquet") == "0 B"
+    assert pq.read_table(shell.folder / "out.parquet").column(0).to_pylist() == data["line"].to_pylist()
+    # A bit a row for nulls: 8 KiB a batch is less than what is shared.
+    assert copied("same", "in.parquet", "--columns", "holes") == "24.6 kB"
+    assert pq.read_table(shell.folder / "out.parquet").column(0).to_pylist() == data["holes"].to_pylist()
+
+
 def test_what_functions_print_is_shown_as_it_is_and_the_output_stays_clean(shell: Shell) -> None:
     shell.input()
     done = shell.run("talks", "in.parquet", "-o", "-", "--output-format", "csv")

@@ -60,6 +60,19 @@ def test_what_can_be_wrong_is_named(library: Path, tmp_path: Path) -> None:
         assert "ValueError: this function is for columns without nulls" in str(raised)
 
 
+def test_a_native_function_that_writes_to_its_input_is_told_which_column(tmp_path: Path) -> None:
+    source = (ROOT / "ffi/examples/c/first_library.c").read_text()
+    asks = "if (x->null_count != 0"
+    assert asks in source
+    path, written = tmp_path / "libwrites.so", tmp_path / "writes.c"
+    written.write_text(source.replace(asks, "((int64_t *)values)[1] = 7;\n    " + asks, 1))
+    subprocess.run(["cc", "-shared", "-fPIC", "-I", ROOT / "ffi/include", "-o", path, written], check=True)
+    with transom.Pool(workers=1) as pool:
+        died = fails(pool, transom.native(path, "plus_one"), kind=transom.WorkerDied, name="WORKER_SIGNALLED")
+    assert "the function wrote to its input column `x`, which is read-only (the worker was killed by SIGSEGV" in str(died)
+    assert "libwrites.so" in died.stack, "the native stack is there as well"
+
+
 @pytest.mark.parametrize("policies", [{"deadline": 0}, {"deadline": "soon"}, {"retries": -1}, {"retries": True}])
 def test_policies_are_checked_at_once(policies: dict[str, object]) -> None:
     for make in (lambda **rest: transom.native("lib.so", "f", **rest), lambda **rest: transom.java("com.acme.F", **rest)):

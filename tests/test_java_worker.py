@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ import pyarrow as pa
 import pytest
 import transom
 from expect import ONE, SHARED, alive, fails
+from test_host_death import GENEROUS, MARK, living
 from test_types import CASES, identical
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -459,6 +462,33 @@ def test_a_deadline_has_the_stack(make_java_pool: Callable[..., transom.Pool]) -
         error = dies(pool, function, "DEADLINE_EXCEEDED", transom.DeadlineExceeded)
         assert f"at {FUNCTIONS.name}" in str(error) or "com.acme.Rows" in str(error)
         assert "io.transom.worker" not in str(error)
+
+
+HOST = """
+import sys, pyarrow as pa, transom
+if __name__ == "__main__":
+    with transom.Pool(workers=1, java_class_path=[sys.argv[1]]) as pool:
+        x = pa.array([1])
+        pool.call(transom.java("com.acme.Rows$OfLong", jar=sys.argv[2]), x)
+        print("ready", flush=True)
+        pool.call(transom.java("com.acme.Rows$Loops", jar=sys.argv[2]), x)
+"""
+
+
+def test_a_killed_host_takes_its_jvm_along(tmp_path: Path) -> None:
+    """`make soak` kills a hundred."""
+    script, mark = tmp_path / "host.py", f"{os.getpid()}-jvm"
+    script.write_text(HOST)
+    with subprocess.Popen([sys.executable, script, WORKER, FUNCTIONS], env={**os.environ, MARK: mark}, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        assert host.stdout.readline() == "ready\n"
+        assert "java" in living(mark).values()
+        host.kill()
+        killed = time.monotonic()
+        host.wait()
+        while left := living(mark):
+            assert time.monotonic() - killed < GENEROUS, f"what a host started outlives it: {left}"
+            time.sleep(0.002)
 
 
 def test_kills(make_java_pool: Callable[..., transom.Pool]) -> None:

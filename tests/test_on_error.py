@@ -127,10 +127,10 @@ def test_exceptions_of_every_sort(pool: transom.Pool) -> None:
         zip(letters["x"].to_pylist(), zip(letters["transom_code"].to_pylist(), letters["transom_error"].to_pylist(), strict=True), strict=True)
     )
     assert said[1] == ("TRN-3002", "SystemExit: bye")
-    assert said[2] == ("TRN-3001", "StopIteration: ")
+    assert said[2] == ("TRN-3001", "StopIteration: lost")
     assert "Odd: <its message cannot be shown" in said[3][1]
     assert said[4][1].startswith("RecursionError: ")
-    assert said[5][1].startswith("MemoryError")
+    assert said[5][1] == "MemoryError"
     assert 400 < len(said[6][1].encode()) <= 1024
 
 

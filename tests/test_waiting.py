@@ -36,14 +36,15 @@ def test_a_closed_pool_says_so() -> None:
     pool = transom.Pool(workers=1)
     pool.close()
     pool.close()
-    for use in (
-        lambda: pool.call(plus_one, X),
-        lambda: pool.map(plus_one, {"x": X}),
-        lambda: pool.share({"x": X}),
+    for use, function in (
+        (lambda: pool.call(plus_one, X), "plus_one"),
+        (lambda: pool.map(plus_one, {"x": X}), "plus_one"),
+        (lambda: pool.map(plus_one, iter([])), "plus_one"),
+        (lambda: pool.share({"x": X}), None),
     ):
         with pytest.raises(transom.TransomError) as caught:
             use()
-        assert caught.value.code_name == "POOL_CLOSED"
+        assert (caught.value.code_name, caught.value.function) == ("POOL_CLOSED", function)
 
 
 def test_closing_ends_what_is_running() -> None:

@@ -2,10 +2,12 @@
 //!
 //! `transom-bench limits [--quick]` prints one JSON object. `transom-bench host FOLDER FUNCTIONS.py PYTHON [WORKERS]` answers the
 //! driver, `benches/bench.py`, line by line. People run the driver: `make bench`. `transom-bench native LIBRARY WORKER` is the Rust host of
-//! `benches/native.py`.
+//! `benches/native.py`. `transom-bench exchange` and `transom-bench heap` measure parts of the core, beside a copy of the same bytes.
 
 mod checksum;
 mod copying;
+mod exchange;
+mod heap;
 mod host;
 mod limits;
 mod native;
@@ -20,7 +22,9 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: transom-bench limits [--quick]
        transom-bench host FOLDER FUNCTIONS.py PYTHON [WORKERS]
-       transom-bench native LIBRARY WORKER";
+       transom-bench native LIBRARY WORKER
+       transom-bench exchange
+       transom-bench heap";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
             workers.parse().map_err(Into::into).and_then(|workers| host::serve(Path::new(folder), functions, Path::new(python), workers))
         }
         ["native", library, worker] => native::print(Path::new(library), Path::new(worker)),
+        ["exchange"] => exchange::print(),
+        ["heap"] => heap::print(),
         _ => Err(USAGE.into()),
     };
     match outcome {

@@ -670,7 +670,7 @@ int32_t transom_options_set_worker_memory(transom_options_t *options,
                                           transom_error_t **error);
 
 /**
- * The most descriptors that a worker may have open, the six that it starts with included; by default as many as this process.
+ * The most descriptors that a worker may have open, the seven that it starts with included; by default as many as this process.
  *
  * The caller promises:
  * `error` is NULL or may be written.

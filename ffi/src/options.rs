@@ -277,7 +277,7 @@ pub unsafe extern "C" fn transom_options_set_worker_memory(options: *mut transom
     unsafe { entry(error, || Options::change(options, |builder| builder.worker_memory(bytes))) }
 }
 
-/// The most descriptors that a worker may have open, the six that it starts with included; by default as many as this process.
+/// The most descriptors that a worker may have open, the seven that it starts with included; by default as many as this process.
 ///
 /// # Safety
 /// `error` is NULL or may be written.

@@ -148,6 +148,8 @@ pub extern "C" fn transom_copy_reason(reason: u32) -> *const c_char {
         Some(Reason::StructureChecked) => Some(c"structure copied before it was checked"),
         Some(Reason::StrictMode) => Some(c"strict mode"),
         Some(Reason::Aligned) => Some(c"aligned"),
+        Some(Reason::Unsliced) => Some(c"reader knows no slices"),
+        Some(Reason::StillHeld) => Some(c"result was still held by its function"),
         _ => None,
     };
     text.map_or(null(), CStr::as_ptr)

@@ -14,7 +14,7 @@ use pyo3::sync::{MutexExt, PyOnceLock};
 use pyo3::types::{PyCapsule, PyTuple};
 use transom::{Code, DeadLetters, Error};
 
-use crate::capsule::{self, SchemaCache, StreamReader};
+use crate::capsule::{self, BatchCache, SchemaCache, StreamReader};
 use crate::errors::{self, OrRaise};
 use crate::wait::wait;
 
@@ -52,19 +52,20 @@ impl Raised {
 /// A Python iterator of record batches as a source.
 pub(crate) struct PySource {
     batches: Option<Py<PyAny>>,
+    known: BatchCache,
     raised: Raised,
 }
 
 impl PySource {
     pub(crate) fn new(batches: Py<PyAny>) -> (Self, Raised) {
         let raised = Raised::default();
-        (Self { batches: Some(batches), raised: raised.clone() }, raised)
+        (Self { batches: Some(batches), known: BatchCache::default(), raised: raised.clone() }, raised)
     }
 
     fn ask(&self, py: Python<'_>) -> Option<transom::Result<RecordBatch>> {
         let batches = self.batches.as_ref()?;
         let item = batches.bind(py).cast::<pyo3::types::PyIterator>().cloned().ok()?.next()?;
-        Some(item.and_then(|batch| capsule::batch_from_py(&batch)).map_err(|error| {
+        Some(item.and_then(|batch| self.known.batch(&batch)).map_err(|error| {
             // The text first: while a Python error is shown, no lock may be held.
             let text = error.value(py).to_string();
             self.raised.put(error);

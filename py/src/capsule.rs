@@ -26,6 +26,8 @@ use crate::errors;
 
 /// pyarrow's functions, looked up once.
 struct Pyarrow {
+    array_class: Py<PyAny>,
+    batch_class: Py<PyAny>,
     array: Py<PyAny>,
     batch: Py<PyAny>,
     schema: Py<PyAny>,
@@ -37,7 +39,14 @@ fn pyarrow(py: Python<'_>) -> PyResult<&'static Pyarrow> {
     PYARROW.get_or_try_init(py, || {
         let module = py.import("pyarrow")?;
         let import = |class: &str| module.getattr(class)?.getattr("_import_from_c").map(Bound::unbind);
-        Ok(Pyarrow { array: import("Array")?, batch: import("RecordBatch")?, schema: import("Schema")? })
+        let class = |class: &str| module.getattr(class).map(Bound::unbind);
+        Ok(Pyarrow {
+            array_class: class("Array")?,
+            batch_class: class("RecordBatch")?,
+            array: import("Array")?,
+            batch: import("RecordBatch")?,
+            schema: import("Schema")?,
+        })
     })
 }
 
@@ -108,22 +117,51 @@ pub(crate) struct KnownType {
 }
 
 impl KnownType {
+    /// Whether this is a pyarrow array of that type.
+    pub(crate) fn is_type_of(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = value.py();
+        let Some((seen, _)) = &self.known else { return Ok(false) };
+        if !value.is_instance(pyarrow(py)?.array_class.bind(py))? {
+            return Ok(false);
+        }
+        value.getattr(intern!(py, "type"))?.eq(seen.bind(py))
+    }
+
+    /// A pyarrow array of that type, without its schema.
+    pub(crate) fn export(&self, array: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+        let (_, known) = self.known.as_ref().ok_or_else(|| PyValueError::new_err("no type is known"))?;
+        let mut structure = FFI_ArrowArray::empty();
+        array.call_method1(intern!(array.py(), "_export_to_c"), (address(&mut structure),))?;
+        // SAFETY: pyarrow filled the structure, and says that the array's type equals the one that `known` was made of. Its equality disregards only
+        // the names and the metadata of fields, which do not shape the data.
+        unsafe { imported(structure, known.clone()) }
+    }
+
     /// A pyarrow array; where its type is the one before, without its schema.
     pub(crate) fn array_from_py(&mut self, array: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
-        let py = array.py();
-        let kind = array.getattr(intern!(py, "type"))?;
-        if let Some((seen, known)) = &self.known
-            && kind.eq(seen.bind(py))?
-        {
-            let mut structure = FFI_ArrowArray::empty();
-            array.call_method1(intern!(py, "_export_to_c"), (address(&mut structure),))?;
-            // SAFETY: pyarrow filled the structure, and says that the array's type equals the one that `known` was made of. Its equality disregards only
-            // the names and the metadata of fields, which do not shape the data.
-            return unsafe { imported(structure, known.clone()) };
+        if self.is_type_of(array)? {
+            return self.export(array);
         }
+        let kind = array.getattr(intern!(array.py(), "type"))?;
         let (found, _) = array_from_py(array)?;
         self.known = Some((kind.unbind(), found.data_type().clone()));
         Ok(found)
+    }
+}
+
+impl KnownType {
+    /// A pyarrow array with its field; where its type is the one before, and such that equality says all of it, without its schema.
+    fn argument(&mut self, array: &Bound<'_, PyAny>) -> PyResult<(ArrayRef, Field)> {
+        if self.is_type_of(array)? {
+            let found = self.export(array)?;
+            let field = Field::new("", found.data_type().clone(), true);
+            return Ok((found, field));
+        }
+        let (found, field) = array_from_py(array)?;
+        // An extension type is more than its storage, and equality of nested types does not look at all names.
+        let simple = field.metadata().is_empty() && !field.data_type().is_nested() && !matches!(field.data_type(), DataType::Dictionary(..));
+        self.known = if simple { Some((array.getattr(intern!(array.py(), "type"))?.unbind(), field.data_type().clone())) } else { None };
+        Ok((found, field))
     }
 }
 
@@ -227,19 +265,77 @@ pub(crate) fn stream_to_py<'py>(py: Python<'py>, reader: Box<dyn RecordBatchRead
 
 /// The last schema that crossed to Python, which the next batch most likely has.
 #[derive(Default)]
-pub(crate) struct SchemaCache(Mutex<Option<(SchemaRef, Py<PyAny>)>>);
+pub(crate) struct SchemaCache(Mutex<Option<KnownSchema>>);
+
+struct KnownSchema {
+    seen: SchemaRef,
+    schema: Py<PyAny>,
+    /// The type of the first column, where there is one.
+    first: Py<PyAny>,
+}
 
 impl SchemaCache {
     /// The schema as pyarrow's.
     pub(crate) fn get<'py>(&self, py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyAny>> {
+        self.with(py, schema, |known| known.schema.bind(py).clone())
+    }
+
+    /// The type of the schema's first column as pyarrow's; `None` where there is no column.
+    pub(crate) fn first<'py>(&self, py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyAny>> {
+        self.with(py, schema, |known| known.first.bind(py).clone())
+    }
+
+    fn with<T>(&self, py: Python<'_>, schema: &SchemaRef, take: impl Fn(&KnownSchema) -> T) -> PyResult<T> {
         let mut known = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        if let Some((seen, made)) = &*known
-            && same_schema(seen, schema)
-        {
-            return Ok(made.bind(py).clone());
+        if let Some(known) = known.as_ref().filter(|known| same_schema(&known.seen, schema)) {
+            return Ok(take(known));
         }
         let made = schema_to_py(py, schema)?;
-        *known = Some((schema.clone(), made.clone().unbind()));
-        Ok(made)
+        let first = if schema.fields().is_empty() { py.None() } else { made.call_method1("field", (0,))?.getattr("type")?.unbind() };
+        Ok(take(known.insert(KnownSchema { seen: schema.clone(), schema: made.unbind(), first })))
+    }
+}
+
+/// The last types that arrays had which came from Python as the arguments of a function.
+#[derive(Default)]
+pub(crate) struct TypeCache(Mutex<Vec<KnownType>>);
+
+impl TypeCache {
+    /// Pyarrow arrays with their fields.
+    pub(crate) fn arrays(&self, py: Python<'_>, arrays: &[Bound<'_, PyAny>]) -> PyResult<(Vec<ArrayRef>, Vec<Field>)> {
+        let mut types = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        types.resize_with(arrays.len(), KnownType::default);
+        arrays.iter().zip(types.iter_mut()).map(|(array, known)| known.argument(array)).collect()
+    }
+}
+
+/// The last schema that came from Python, which the next batch most likely has.
+#[derive(Default)]
+pub(crate) struct BatchCache(Mutex<Option<(Py<PyAny>, SchemaRef)>>);
+
+impl BatchCache {
+    /// A pyarrow record batch.
+    pub(crate) fn batch(&self, record_batch: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
+        let py = record_batch.py();
+        if !record_batch.is_instance(pyarrow(py)?.batch_class.bind(py))? {
+            return batch_from_py(record_batch);
+        }
+        let schema = self.schema(&record_batch.getattr(intern!(py, "schema"))?)?;
+        let mut structure = FFI_ArrowArray::empty();
+        record_batch.call_method1(intern!(py, "_export_to_c"), (address(&mut structure),))?;
+        // SAFETY: pyarrow filled the structure, and says that the batch's schema equals the one that `schema` was made of.
+        unsafe { batch(structure, schema) }
+    }
+
+    fn schema(&self, given: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
+        let py = given.py();
+        let mut last = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        if let Some((seen, known)) = &*last
+            // With metadata, this looks at the names inside of types as well.
+            && given.call_method1(intern!(py, "equals"), (seen, true))?.is_truthy()?
+        {
+            return Ok(known.clone());
+        }
+        Ok(last.insert((given.clone().unbind(), schema_from_py(given)?)).1.clone())
     }
 }

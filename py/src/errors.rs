@@ -2,7 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{IntoPyDict, PyDict, PyTuple};
 use transom::link::{RemoteError, Suppressed};
 use transom::{Code, Error};
 
@@ -53,6 +53,16 @@ pub(crate) fn to_remote(py: Python<'_>, error: &PyErr) -> RemoteError {
         Ok(remote(report.call1((error.value(py),))?.extract()?))
     };
     report().unwrap_or_else(|second| RemoteError::new(Code::Internal, format!("an exception cannot be told: {second}")))
+}
+
+/// The report on what the user's code raised, for a row where that is known.
+pub(crate) fn raised(py: Python<'_>, error: PyErr, row: Option<usize>) -> PyErr {
+    let report = || -> PyResult<PyErr> {
+        let row = [(intern!(py, "row"), row)].into_py_dict(py)?;
+        let report = py.import(intern!(py, "transom._failures"))?.getattr(intern!(py, "raised"))?;
+        Ok(PyErr::from_value(report.call((error.into_value(py),), Some(&row))?))
+    };
+    report().unwrap_or_else(|broken| broken)
 }
 
 fn remote((number, kind, message, traceback, row, hint): Parts) -> RemoteError {

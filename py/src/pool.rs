@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList};
 use transom::{Code, Direction, Error, Kind, MapOptions, Mode, PoolBuilder, Signature};
 
 use crate::batches::{Batches, PySource, ReaderSource};
-use crate::capsule::{self, SchemaCache, StreamReader};
+use crate::capsule::{self, BatchCache, SchemaCache, StreamReader, TypeCache};
 use crate::errors::{self, OrRaise};
 use crate::signature;
 use crate::wait::wait;
@@ -22,7 +22,15 @@ use crate::wait::wait;
 #[pyclass(frozen, module = "transom._native")]
 pub(crate) struct Function {
     function: transom::Function,
+    arrays: TypeCache,
+    batches: BatchCache,
     results: SchemaCache,
+}
+
+impl From<transom::Function> for Function {
+    fn from(function: transom::Function) -> Self {
+        Self { function, arrays: TypeCache::default(), batches: BatchCache::default(), results: SchemaCache::default() }
+    }
 }
 
 #[pymethods]
@@ -31,26 +39,26 @@ impl Function {
     #[staticmethod]
     fn python(py: Python<'_>, reference: &str, import_path: Vec<String>) -> PyResult<Self> {
         let function = transom::Function::python(reference).or_raise(py)?.with_import_path(import_path);
-        Ok(Self { function, results: SchemaCache::default() })
+        Ok(function.into())
     }
 
     /// A function by value.
     #[staticmethod]
     fn pickled(name: String, data: Vec<u8>, import_path: Vec<String>) -> Self {
-        Self { function: transom::Function::pickled(name, data).with_import_path(import_path), results: SchemaCache::default() }
+        transom::Function::pickled(name, data).with_import_path(import_path).into()
     }
 
     /// A function of a shared library.
     #[staticmethod]
     fn native(py: Python<'_>, library: PathBuf, name: &str) -> PyResult<Self> {
-        Ok(Self { function: transom::Function::native(library, name).or_raise(py)?, results: SchemaCache::default() })
+        Ok(transom::Function::native(library, name).or_raise(py)?.into())
     }
 
     /// A function for JVM workers, by the name of its class.
     #[staticmethod]
     fn java(py: Python<'_>, class_name: &str, jars: Vec<String>) -> PyResult<Self> {
         let function = transom::Function::java(class_name).or_raise(py)?.with_import_path(jars);
-        Ok(Self { function, results: SchemaCache::default() })
+        Ok(function.into())
     }
 
     /// Its name, for errors of the Python side.
@@ -65,7 +73,7 @@ impl Function {
         let function = deadline.into_iter().fold(function, |function, seconds| function.with_deadline(Duration::from_secs_f64(seconds)));
         let on_error = on_error.map(signature::policy).transpose()?;
         let function = on_error.into_iter().fold(function, transom::Function::with_on_error);
-        Ok(Self { function, results: SchemaCache::default() })
+        Ok(function.into())
     }
 }
 
@@ -110,7 +118,7 @@ pub(crate) struct Pool {
 impl Pool {
     #[new]
     #[pyo3(signature = (*, workers, python, env, cwd, memory_limit, mode, deadline, window, worker_memory, worker_descriptors, worker_processes,
-        result_limit, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count))]
+        result_limit, native_worker, java, java_class_path, java_options, capsules, capsule_bytes, capsule_count, trace_leases))]
     #[expect(clippy::too_many_arguments, reason = "the Python class names and checks each of them")]
     fn new(
         py: Python<'_>,
@@ -133,6 +141,7 @@ impl Pool {
         capsules: Option<PathBuf>,
         capsule_bytes: Option<u64>,
         capsule_count: Option<usize>,
+        trace_leases: Option<bool>,
     ) -> PyResult<Self> {
         let mode = match mode {
             "guarded" => Mode::Guarded,
@@ -160,13 +169,14 @@ impl Pool {
         builder = capsules.into_iter().fold(builder, |builder, folder| builder.capsules(folder));
         builder = capsule_bytes.into_iter().fold(builder, |builder, bytes| builder.capsule_bytes(bytes));
         builder = capsule_count.into_iter().fold(builder, |builder, count| builder.capsule_count(count));
+        builder = trace_leases.into_iter().fold(builder, PoolBuilder::trace_leases);
         let pool = py.detach(|| builder.build()).or_raise(py)?;
         Ok(Self { pool: Own::new(Mutex::new(Some(Arc::new(pool)))) })
     }
 
     /// Calls with a record batch, whose columns go by name.
     fn call<'py>(&self, py: Python<'py>, function: &Function, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let batch = capsule::batch_from_py(batch)?;
+        let batch = function.batches.batch(batch)?;
         let pool = self.pool_for(py, function, batch.num_rows())?;
         let work = async {
             // The call first: its errors say the rows.
@@ -179,7 +189,7 @@ impl Pool {
 
     /// Calls with arrays, which go by position.
     fn call_arrays<'py>(&self, py: Python<'py>, function: &Function, arrays: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        let (arrays, fields): (Vec<ArrayRef>, Vec<Field>) = arrays.iter().map(capsule::array_from_py).collect::<PyResult<_>>()?;
+        let (arrays, fields) = function.arrays.arrays(py, &arrays)?;
         let rows = arrays.first().map_or(0, |array| array.len());
         let pool = self.pool_for(py, function, rows)?;
         let work = async {
@@ -205,7 +215,7 @@ impl Pool {
         append: bool,
         ordered: bool,
     ) -> PyResult<Batches> {
-        let pool = self.pool(py)?;
+        let pool = self.pool_to_map(py, function)?;
         let source = ReaderSource { reader: StreamReader::from_py(reader)? };
         let results = wait(py, pool.map(&function.function, source, MapOptions { columns, append, ordered }))?.or_raise(py)?;
         Ok(Batches::new(results, None))
@@ -221,7 +231,7 @@ impl Pool {
         append: bool,
         ordered: bool,
     ) -> PyResult<Batches> {
-        let pool = self.pool(py)?;
+        let pool = self.pool_to_map(py, function)?;
         let (source, raised) = PySource::new(batches);
         match wait(py, pool.map(&function.function, source, MapOptions { columns, append, ordered }))? {
             Ok(results) => Ok(Batches::new(results, Some(raised))),
@@ -288,6 +298,7 @@ impl Pool {
             entry.set_item("bytes", lease.bytes)?;
             entry.set_item("age_seconds", lease.age.as_secs_f64())?;
             entry.set_item("answered", lease.answered)?;
+            entry.set_item("kept_by", lease.kept_by)?;
             found.append(entry)?;
         }
         Ok(found)
@@ -335,6 +346,11 @@ impl Pool {
         self.open(py).map_err(|error| errors::to_py(py, &function.place(error, rows)))
     }
 
+    /// The pool for a stream of a function, which an error then names.
+    fn pool_to_map(&self, py: Python<'_>, function: &Function) -> PyResult<Arc<transom::Pool>> {
+        self.open(py).map_err(|error| errors::to_py(py, &error.with_function(function.function.name())))
+    }
+
     fn open(&self, py: Python<'_>) -> transom::Result<Arc<transom::Pool>> {
         let pool = self.pool.get()?.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).clone();
         pool.ok_or_else(|| Error::new(Code::PoolClosed, "the pool is closed"))
@@ -360,12 +376,10 @@ impl Function {
 
     /// What a call gives: the one column of scalar and row functions, the batch of batches functions.
     fn result<'py>(&self, py: Python<'py>, kind: Kind, result: &RecordBatch) -> PyResult<Bound<'py, PyAny>> {
-        let schema = self.results.get(py, result.schema_ref())?;
         if kind == Kind::Batches {
-            return capsule::batch_to_py(py, result, &schema);
+            return capsule::batch_to_py(py, result, &self.results.get(py, result.schema_ref())?);
         }
-        let kind = schema.call_method1("field", (0,))?.getattr("type")?;
-        capsule::array_to_py(py, result.column(0), &kind)
+        capsule::array_to_py(py, result.column(0), &self.results.first(py, result.schema_ref())?)
     }
 }
 

@@ -10,17 +10,20 @@ use std::sync::{Mutex, PoisonError};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use pyo3::exceptions::PyOSError;
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyBytes;
 use transom::exchange::same_schema;
 use transom::function::Source;
-use transom::link::{RemoteError, Suppressed};
-use transom::worker::{self, Input, Runtime};
+use transom::link::{Kept, RemoteError, Suppressed, Tracer};
+use transom::worker::{self, Forking, Input, Runtime};
 use transom::{Code, Signature};
 
-use crate::capsule::{self, KnownType};
+use crate::arrays::Arrays;
+use crate::capsule::{self, BatchCache, KnownType};
 use crate::errors::{self, OrRaise};
+use crate::rows::Rows;
 use crate::signature;
 
 /// Has faults, and the host's requests, write the native stack of this process; gives the descriptor to which they do.
@@ -33,6 +36,45 @@ pub(crate) fn write_stacks() -> Option<RawFd> {
 #[pyfunction]
 pub(crate) fn write_addresses(descriptor: RawFd) {
     worker::write_addresses(descriptor);
+}
+
+/// Puts what functions build into shared memory from the start; gives the reason where that cannot be.
+#[pyfunction]
+pub(crate) fn share_heap() -> Option<&'static str> {
+    worker::share_heap().err()
+}
+
+/// Leaves a copy of this process behind from which the host forks workers, where it wants one. Gives the link and the descriptor for stacks in each
+/// worker that is forked, and nothing in the process that called. To be called with all libraries loaded and no function.
+#[pyfunction]
+pub(crate) fn split(_py: Python<'_>, link: RawFd, faults: Option<RawFd>) -> Option<(RawFd, RawFd)> {
+    worker::split(link, faults, &mut Interpreter).map(|newborn| (newborn.link, newborn.faults))
+}
+
+/// Why workers under this interpreter cannot be forked from a zygote, where they cannot.
+#[pyfunction]
+pub(crate) fn obstacle_to_forks() -> Option<String> {
+    worker::obstacle()
+}
+
+/// What CPython does around a fork, as in its own `os.fork`; the interpreter's lock is held throughout.
+struct Interpreter;
+
+impl Forking for Interpreter {
+    fn before(&mut self) {
+        // SAFETY: `split` was called with the interpreter's lock, and each call has its counterpart below.
+        unsafe { ffi::PyOS_BeforeFork() }
+    }
+
+    fn in_parent(&mut self) {
+        // SAFETY: as above.
+        unsafe { ffi::PyOS_AfterFork_Parent() }
+    }
+
+    fn in_child(&mut self) {
+        // SAFETY: as above.
+        unsafe { ffi::PyOS_AfterFork_Child() }
+    }
 }
 
 /// Serves the host at the other end of `descriptor` until it says goodbye or is gone.
@@ -64,8 +106,14 @@ struct Loaded {
 
 /// A function prepared for a schema.
 struct Plan {
-    run: Py<PyAny>,
+    run: Run,
     types: Vec<Py<PyAny>>,
+}
+
+#[derive(FromPyObject)]
+enum Run {
+    Arrays(Py<Arrays>),
+    Rows(Py<Rows>),
 }
 
 /// Runs with the interpreter's lock; an exception becomes the report for the host.
@@ -107,14 +155,14 @@ impl Runtime for PythonRuntime {
 
     fn call(&mut self, function: u32, arguments: RecordBatch) -> Result<ArrayRef, RemoteError> {
         let loaded = self.loaded(function)?;
-        in_python(|py| loaded.run(py, arguments, |run, columns, rows| run.call1((columns, rows))))
+        in_python(|py| loaded.run(py, arguments, None))
     }
 
     fn call_suppressing(&mut self, function: u32, arguments: RecordBatch) -> Result<(ArrayRef, Suppressed), RemoteError> {
         let loaded = self.loaded(function)?;
         in_python(|py| {
             let failed = py.import(intern!(py, "transom._suppressed"))?.call_method0(intern!(py, "Suppressed"))?;
-            let result = loaded.run(py, arguments, |run, columns, rows| run.call1((columns, rows, &failed)))?;
+            let result = loaded.run(py, arguments, Some(&failed))?;
             Ok((result, errors::suppressed(&failed.call_method0(intern!(py, "parts"))?)?))
         })
     }
@@ -122,6 +170,10 @@ impl Runtime for PythonRuntime {
     fn collect(&mut self) {
         // Arguments in reference cycles, above all of functions that have switched the collector off.
         _ = in_python(|py| py.import(intern!(py, "gc"))?.call_method0(intern!(py, "collect")).map(drop));
+    }
+
+    fn tracer(&self) -> Option<Tracer> {
+        Some(Box::new(|kept| in_python(|py| keepers(py, &kept)).unwrap_or_default()))
     }
 
     fn open(&mut self, function: u32, input: Input) -> Result<Results, RemoteError> {
@@ -132,40 +184,38 @@ impl Runtime for PythonRuntime {
             let batches = Py::new(py, InputBatches { input: Mutex::new(input), schema: schema.clone_ref(py) })?;
             loaded.prepared.bind(py).call_method1(intern!(py, "open"), (batches, schema)).map(Bound::unbind)
         })?;
-        Ok(Box::new(PyResults { results, ended: false }))
+        Ok(Box::new(PyResults { results, known: BatchCache::default(), ended: false }))
     }
 }
 
+/// What keeps arguments, as the package finds it. It is imported when it is first asked.
+fn keepers(py: Python<'_>, kept: &[Kept]) -> PyResult<Vec<(u64, String)>> {
+    let memory = |kept: &Kept| kept.memory.iter().map(|range| (range.start, range.end)).collect::<Vec<_>>();
+    let kept: Vec<(u64, Vec<(usize, usize)>)> = kept.iter().map(|kept| (kept.lease, memory(kept))).collect();
+    py.import(intern!(py, "transom._trace"))?.call_method1(intern!(py, "keepers"), (kept,))?.extract()
+}
+
 impl Loaded {
-    /// Gives the columns and the number of rows to what runs them.
-    fn run<'py>(
-        &mut self,
-        py: Python<'py>,
-        arguments: RecordBatch,
-        call: impl FnOnce(&Bound<'py, PyAny>, Bound<'py, PyList>, usize) -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<ArrayRef> {
-        let rows = arguments.num_rows();
-        let plan = self.plan(py, arguments.schema_ref())?;
-        let columns = PyList::empty(py);
-        for (column, kind) in arguments.columns().iter().zip(&plan.types) {
-            columns.append(capsule::array_to_py(py, column, kind.bind(py))?)?;
+    /// Runs one batch. A row function notes the rows that fail in `failed`, where that is given.
+    fn run<'py>(&mut self, py: Python<'py>, arguments: RecordBatch, failed: Option<&Bound<'py, PyAny>>) -> PyResult<ArrayRef> {
+        self.plan(py, arguments.schema_ref())?;
+        let (_, plan) = self.plan.as_ref().expect("it has just been made, where it was not there");
+        match &plan.run {
+            Run::Arrays(arrays) => arrays.get().run(py, arguments, &plan.types, &mut self.results),
+            Run::Rows(rows) => rows.get().run(py, &arguments, &plan.types, &mut self.results, failed),
         }
-        // From here on Python alone holds the input: the lease ends when the function lets go of it.
-        drop(arguments);
-        let result = call(plan.run.bind(py), columns, rows)?;
-        self.results.array_from_py(&result)
     }
 
-    fn plan(&mut self, py: Python<'_>, schema: &SchemaRef) -> PyResult<&Plan> {
+    /// Sees to it that there is a plan for this schema.
+    fn plan(&mut self, py: Python<'_>, schema: &SchemaRef) -> PyResult<()> {
         let known = matches!(&self.plan, Some((seen, _)) if same_schema(seen, schema));
         if !known {
             let pyarrow = capsule::schema_to_py(py, schema)?;
             let types = pyarrow.getattr(intern!(py, "types"))?.extract()?;
-            let run = self.prepared.bind(py).call_method1(intern!(py, "plan"), (&pyarrow,))?.unbind();
+            let run = self.prepared.bind(py).call_method1(intern!(py, "plan"), (&pyarrow,))?.extract()?;
             self.plan = Some((schema.clone(), Plan { run, types }));
         }
-        let (_, plan) = self.plan.as_ref().expect("it was there or has just been made");
-        Ok(plan)
+        Ok(())
     }
 }
 
@@ -196,6 +246,7 @@ impl InputBatches {
 /// What a batches function yields.
 struct PyResults {
     results: Py<PyAny>,
+    known: BatchCache,
     ended: bool,
 }
 
@@ -208,7 +259,7 @@ impl Iterator for PyResults {
         }
         let next = in_python(|py| {
             let item = self.results.bind(py).cast::<pyo3::types::PyIterator>()?.clone().next();
-            item.map(|batch| capsule::batch_from_py(&batch?)).transpose()
+            item.map(|batch| self.known.batch(&batch?)).transpose()
         });
         self.ended = !matches!(next, Ok(Some(_)));
         next.transpose()

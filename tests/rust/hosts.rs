@@ -19,3 +19,8 @@ fn a_worker_that_spins_goes_with_its_host() {
 fn the_children_of_a_worker_go_with_its_host() {
     killed("native:held_fork");
 }
+
+#[test]
+fn a_worker_that_is_stopped_goes_with_its_host() {
+    killed("native:held_stop");
+}

@@ -81,6 +81,7 @@ fn an_answer_to_what_was_not_asked_ends_the_worker() {
                 "asks_for_the_input_of_a_call",
                 "defines_unasked",
                 "is_ready_again",
+                "answers_a_question_that_nobody_asked",
             ],
         );
     });

@@ -136,6 +136,36 @@ fn descriptors_and_threads_beyond_the_limit_are_the_functions_own_error() {
     });
 }
 
+/// Of user and group `nobody`.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn a_user_who_is_not_root_is_held_to_the_kernels_count_of_processes() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("SKIPPED: this user is not root, and the test before is about the same limit");
+    }
+    let seen = |path: &Path| Command::new("test").arg("-x").arg(path).uid(NOBODY).gid(NOBODY).status().is_ok_and(|status| status.success());
+    if !seen(Path::new(WORKER)) || !seen(&std::env::current_exe().unwrap()) {
+        return println!("SKIPPED: other users may not run what is built here");
+    }
+    checked(|| in_a_process_of_its_own("host_that_is_not_root", |command| _ = command.uid(NOBODY).gid(NOBODY).current_dir("/")));
+}
+
+#[test]
+#[ignore = "run by another test, as a user who is not root"]
+fn host_that_is_not_root() {
+    checked(|| {
+        let pool = one().worker_processes(8).build().unwrap();
+        works(&pool);
+        assert!(groups().is_empty(), "a control group would hold to it instead");
+        let error = fails(&pool, "threads_200");
+        assert_eq!(error.code(), Code::FunctionRaised, "{error}");
+        assert!(error.message().contains("os error 11"), "{error}");
+        pool.call_blocking(&function("threads_4"), numbers(0, 1)).unwrap();
+        assert_eq!(pool.stats().workers[0].restarts, 0);
+    });
+}
+
 #[test]
 fn what_leaves_the_workers_session_ends_with_it_where_there_are_control_groups() {
     checked(|| {

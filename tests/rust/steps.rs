@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use support::faults::{host_dies_at, host_fails_at, worker_at};
-use support::steps::{Action, HOST_STEPS, SYSTEM_STEPS, WORKER_STEPS};
+use support::steps::{Action, HOST_STEPS, SYSTEM_STEPS, WORKER_STEPS, ZYGOTE_STEPS};
 use support::{Programs, checked};
 
 const PROGRAMS: Programs<'_> = Programs { worker: env!("CARGO_BIN_EXE_native-worker"), host: env!("CARGO_BIN_EXE_fault-host") };
@@ -18,6 +18,7 @@ fn the_tables_name_every_step_in_the_code() {
         collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../bridge/core/src"), &mut written);
         let tables =
             WORKER_STEPS.iter().map(|step| step.name).chain(HOST_STEPS.iter().map(|step| step.name)).chain(SYSTEM_STEPS.iter().map(|step| step.0));
+        let tables = tables.chain(ZYGOTE_STEPS.iter().copied());
         assert_eq!(tables.map(str::to_owned).collect::<BTreeSet<_>>(), written, "left: tests/src/steps.rs, right: the code");
     });
 }

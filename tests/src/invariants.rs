@@ -78,15 +78,6 @@ fn children() -> usize {
     tasks.iter().map(of).sum()
 }
 
-/// The memory of this process that is in RAM and its own: without shared segments and files.
-pub fn resident_bytes() -> u64 {
-    // SAFETY: gives free memory back to the system and touches nothing that is in use. What is free is no leak.
-    unsafe { libc::malloc_trim(0) };
-    let status = fs::read_to_string("/proc/self/status").expect("proc is mounted");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel tells the resident memory");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") << 10
-}
-
 /// Fails unless a call works, and the workers have given back every input. The pool's results must have been dropped.
 #[track_caller]
 pub fn assert_healthy(pool: &Pool, work: &Load) {

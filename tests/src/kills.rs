@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use transom::{Code, Function, MapOptions, Pool};
+use transom::{Code, Error, Function, MapOptions, Pool};
 
-use crate::Random;
 use crate::invariants::Tally;
+use crate::{Random, function, numbers, values};
 
 /// Batches of one stream of the load.
 const BATCHES: usize = 20;
@@ -37,6 +37,15 @@ pub struct Outcome {
     pub failed: u64,
     /// Workers that took the place of one that was killed.
     pub restarts: u64,
+}
+
+/// Has a function end its worker, gives the error, and calls the function once more, of the worker that is then started.
+pub fn restart(pool: &Pool) -> Error {
+    // An answer between two deaths: a function that only ends workers is suspended.
+    let careful = function("careful");
+    let error = pool.call_blocking(&careful, numbers(-3, 1)).expect_err("the function ends its worker");
+    assert_eq!(values(&pool.call_blocking(&careful, numbers(0, 1)).expect("a worker is started anew")), [1]);
+    error
 }
 
 /// Streams batches from two threads; meanwhile kills workers, each within `pause` of the last, until so many are killed or `over` is true.

@@ -1,5 +1,6 @@
 //! Shared by the tests: batches, moments, and the check that nothing was left behind.
 
+pub mod counted;
 pub mod faults;
 pub mod garble;
 pub mod hosts;

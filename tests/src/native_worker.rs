@@ -13,9 +13,10 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
+use support::steps::ZYGOTE;
 use transom::function::Source;
 use transom::link::{RemoteError, Suppressed};
-use transom::worker::{Input, Results, Runtime, serve};
+use transom::worker::{Forking, Input, Results, Runtime, serve, split};
 use transom::{Code, Kind, OnError, Parameter, Signature};
 
 /// The deadline of functions that end right before it.
@@ -24,6 +25,7 @@ const BRINK: Duration = Duration::from_millis(20);
 fn main() {
     support::steps::arm();
     let descriptors: Vec<i32> = std::env::args().rev().map_while(|text| text.parse().ok()).collect();
+    let descriptors = forked().map_or(descriptors, |link| vec![link]);
     // SAFETY: the host opened the descriptors for this process alone and says their numbers; nothing else here uses them.
     let descriptors = descriptors.into_iter().map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
     let mut descriptors = descriptors;
@@ -33,6 +35,23 @@ fn main() {
     let failed = serve(first, &mut Native::default()).is_err();
     let failed = threads.into_iter().any(|thread| !matches!(thread.join(), Ok(Ok(())))) || failed;
     std::process::exit(i32::from(failed));
+}
+
+/// Leaves a zygote behind, as Python's workers do, where the test says so; gives the link in the workers that are forked from it.
+fn forked() -> Option<i32> {
+    let number = |text: String| text.parse::<i32>().ok();
+    let link = std::env::args().next_back().and_then(number).filter(|_| std::env::var_os(ZYGOTE).is_some())?;
+    let faults = std::env::var("TRANSOM_FAULT_FD").ok().and_then(number);
+    split(link, faults, &mut Plain).map(|newborn| newborn.link)
+}
+
+/// A runtime that has nothing to do at a fork.
+struct Plain;
+
+impl Forking for Plain {
+    fn before(&mut self) {}
+    fn in_parent(&mut self) {}
+    fn in_child(&mut self) {}
 }
 
 #[derive(Default)]
@@ -132,6 +151,10 @@ impl Runtime for Native {
                 std::thread::sleep(Duration::from_secs(1000));
                 Ok(column)
             }
+            "held_stop" => {
+                stopped_at_the_gate()?;
+                Ok(column)
+            }
             "hang_up" => {
                 // SAFETY: closing descriptors that others own is exactly the fault that this function is for; the process ends for it.
                 (3..64).for_each(|descriptor| _ = unsafe { libc::close(descriptor) });
@@ -217,6 +240,16 @@ fn orphan() {
 /// Waits at the gate named in the environment: opening a named pipe takes until somebody has opened the other end.
 fn held() -> Result<(), RemoteError> {
     std::fs::File::open(setting("TEST_GATE")?).map(drop).map_err(|error| RemoteError::new(Code::Internal, error.to_string()))
+}
+
+/// Stops this process, which nothing but SIGKILL ends then; a child of it waits at the gate once that is so.
+fn stopped_at_the_gate() -> Result<(), RemoteError> {
+    let failed = |error: std::io::Error| RemoteError::new(Code::Internal, error.to_string());
+    // Nor does the kernel wake it at its host's death.
+    rustix::process::set_parent_process_death_signal(None).map_err(|errno| failed(errno.into()))?;
+    let script = "until grep -q '^State:.T' /proc/$PPID/status; do sleep 0.01; done; : < \"$TEST_GATE\"; sleep 1000";
+    std::process::Command::new("sh").args(["-c", script]).spawn().map_err(failed)?;
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP).map_err(|errno| failed(errno.into()))
 }
 
 fn setting(name: &str) -> Result<String, RemoteError> {

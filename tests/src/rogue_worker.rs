@@ -196,6 +196,7 @@ impl Rogue {
             }
             "gives_up_what_is_not_there" => self.send(ToHost::Discard { segment: NOWHERE.segment }),
             "gives_up_an_input" => self.send(ToHost::Discard { segment: self.inputs[0] }),
+            "answers_a_question_that_nobody_asked" => self.send(ToHost::Traced { ask: 1, keepers: vec![(1, "me".to_owned())] }),
             // Messages that are nowhere, or endless.
             "spills_nowhere" => self.send(ToHost::Spilled { result: 1, extent: NOWHERE }),
             "spills_into_an_input" => self.send(ToHost::Spilled { result: 1, extent: lent }),
@@ -341,6 +342,7 @@ impl Rogue {
             ToHost::RingMapped,
             ToHost::Look,
             ToHost::Discard { segment },
+            ToHost::Traced { ask: 1, keepers: vec![(lease, "me".to_owned())] },
             ToHost::Spilled { result: 3, extent: mine },
             ToHost::Defined { function: 0, outcome: Err(error) },
             ToHost::Defined { function: 0, outcome: Ok(signature("x")) },

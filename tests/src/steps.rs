@@ -12,6 +12,9 @@ pub const ARMED: &str = "TEST_STEPS";
 /// A file that the first process makes which arms itself; those that find it do not.
 pub const ARMED_ONCE: &str = "TEST_STEPS_ONCE";
 
+/// Has native workers leave a zygote behind, from which their pool forks others.
+pub const ZYGOTE: &str = "TEST_ZYGOTE";
+
 /// What happens at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -143,6 +146,9 @@ pub const HOST_STEPS: &[HostStep] = &[
     host("host::ended", Thread::Pool, None),
     host("host::close", Thread::Pool, None),
 ];
+
+/// The steps of starting a worker by fork: of the first worker, of the zygote, of a worker that was forked, and of the host.
+pub const ZYGOTE_STEPS: &[&str] = &["zygote::split", "zygote::born", "zygote::order", "zygote::forked", "zygote::child", "host::zygote"];
 
 /// The system calls that are made to fail, with the error that each fails with: of the host or a worker, or of both.
 pub const SYSTEM_STEPS: &[(&str, i32)] = &[

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -448,3 +448,30 @@ def returns_nothing(x: pa.Array) -> None:
 
 def returns_itself(x: pa.Array) -> Any:
     return object()
+
+
+# What a stream and a limit are needed for.
+
+
+@transom.udf
+def fails_lazily(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Gives an iterator that is none of its own making, and that fails where a batch asks for it."""
+    return map(_given_back, batches)
+
+
+def _given_back(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if batch.column(0)[0].as_py() == ATTACK:
+        raise ValueError("not this one")
+    return batch
+
+
+@transom.udf(deadline=1.0)
+def fork_bomb(x: pa.Int64Array) -> pa.Int64Array:
+    """Every process of it forks for as long as it can; none outlives the test, whatever becomes of the limit."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            os.fork()
+        except BlockingIOError:
+            time.sleep(0.001)
+    os._exit(0)

@@ -20,6 +20,10 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
+/// What the readers of files build is shared memory already, and is sent to workers as it is.
+#[global_allocator]
+static ALLOCATOR: transom::SharedAlloc = transom::SharedAlloc::new();
+
 fn main() -> ExitCode {
     report::defects();
     // The hook has said all there is to say; what is left is the exit status.

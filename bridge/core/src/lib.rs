@@ -24,5 +24,6 @@ pub use exchange::{CopyReport, Direction, Mode, Reason};
 pub use failure::{Code, Error, Result};
 pub use function::{Function, Kind, Language, OnError, Parameter, Signature};
 pub use link::{Holder, Lease};
+pub use memory::SharedAlloc;
 pub use pool::{Batches, BlockingBatches, DeadLetters, Event, FunctionStats, MapOptions, Pool, PoolBuilder, Stats, WorkerStats};
 pub use replay::{Capsule, replay};

@@ -94,7 +94,7 @@ proptest! {
             let at = at.index(bytes.len() / width) * width;
             bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         }
-        let foreign = Exact { image, shift: 0, peer_writes: false };
+        let foreign = Exact { image: &image, shift: 0, peer_writes: false };
         // Arrow's own constructors may refuse what is too wrong; that is a refusal too.
         let Ok(garbage) = import(&sent.descriptor, &batch.schema(), &foreign, Mode::Trusted, &Ledger::default(), Direction::Result) else { return Ok(()) };
         let start = start.index(batch.num_rows() + 1);
@@ -118,7 +118,7 @@ fn misaligned_values_are_copied_and_counted() {
         let batch = recipe.batch();
         let (sent, _) = send(&batch);
         for mode in [Mode::Guarded, Mode::Strict, Mode::Trusted] {
-            let peer = Exact { image: Image::of_extents(&HOST, &sent.extents), shift: 1, peer_writes: true };
+            let peer = Exact { image: &Image::of_extents(&HOST, &sent.extents), shift: 1, peer_writes: true };
             let ledger = Ledger::default();
             let received = import(&sent.descriptor, &batch.schema(), &peer, mode, &ledger, Direction::Result).unwrap();
             assert_eq!(received, batch);
@@ -291,7 +291,7 @@ fn refusal(batch: &RecordBatch, extent: usize, change: impl Fn(&mut [u8])) -> St
     let mut image = Image::of_extents(&HOST, &sent.extents);
     let extents: Vec<Extent> = sent.descriptor.extents().collect();
     change(image.bytes_mut(extents[extent]));
-    let peer = Exact { image, shift: 0, peer_writes: true };
+    let peer = Exact { image: &image, shift: 0, peer_writes: true };
     import(&sent.descriptor, &batch.schema(), &peer, Mode::Guarded, &Ledger::default(), Direction::Result).unwrap_err().to_string()
 }
 

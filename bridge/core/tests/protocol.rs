@@ -124,7 +124,7 @@ fn error() -> RemoteError {
 fn to_worker() -> Vec<ToWorker> {
     let extent = Extent { segment: 1, offset: 4096, len: 50_000 };
     vec![
-        ToWorker::Hello(Hello { protocol: 2, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, worker: 3 }),
+        ToWorker::Hello(Hello { protocol: 3, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, worker: 3 }),
         ToWorker::Segment { id: 2, role: Role::Output, len: 4 << 20 },
         ToWorker::NoSegment { error: RemoteError::new(Code::MemoryLimit, "full") },
         ToWorker::TryAgain,
@@ -145,6 +145,7 @@ fn to_worker() -> Vec<ToWorker> {
         ToWorker::Spilled { lease: 3, extent },
         ToWorker::Bye,
         ToWorker::Trim,
+        ToWorker::Trace { ask: 1, leases: vec![(2, vec![extent])] },
         ToWorker::Ring { role: Role::Output, len: 32 << 10 },
         ToWorker::Look,
     ]
@@ -156,7 +157,7 @@ fn to_host() -> Vec<ToHost> {
     let cause = RemoteError { traceback: String::new(), row: None, ..error() };
     let suppressed = Suppressed { causes: vec![cause], rows: vec![(3, 0)] };
     vec![
-        ToHost::Ready(Ready { protocol: 2, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python 3.12".to_owned(), rings: true }),
+        ToHost::Ready(Ready { protocol: 3, version: "0.1.0".to_owned(), sizes: Descriptor::SIZES, language: "Python 3.12".to_owned(), rings: true }),
         ToHost::Mapped { segment: 2 },
         ToHost::NeedSegment { len: 1 << 20 },
         ToHost::Defined { function: 0, outcome: Ok(signature()) },
@@ -168,6 +169,7 @@ fn to_host() -> Vec<ToHost> {
         ToHost::Release { leases: vec![1] },
         ToHost::Spilled { result: 2, extent },
         ToHost::Discard { segment: 2 },
+        ToHost::Traced { ask: 1, keepers: vec![(2, "f.py:1".to_owned())] },
         ToHost::RingMapped,
         ToHost::Look,
     ]
@@ -207,6 +209,7 @@ fn name_to_worker(message: &ToWorker) -> &'static str {
         ToWorker::Spilled { .. } => "Spilled (to the worker)",
         ToWorker::Bye => "Bye",
         ToWorker::Trim => "Trim",
+        ToWorker::Trace { .. } => "Trace",
         ToWorker::Ring { .. } => "Ring",
         ToWorker::Look => "Look (to the worker)",
     }
@@ -226,6 +229,7 @@ fn name_to_host(message: &ToHost) -> &'static str {
         ToHost::Release { .. } => "Release (to the host)",
         ToHost::Spilled { .. } => "Spilled (to the host)",
         ToHost::Discard { .. } => "Discard",
+        ToHost::Traced { .. } => "Traced",
         ToHost::RingMapped => "RingMapped",
         ToHost::Look => "Look (to the host)",
     }

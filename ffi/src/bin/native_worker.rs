@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     let Some(descriptor) = last.filter(|&descriptor: &i32| unsafe { libc::fcntl(descriptor, libc::F_GETFD) } >= 0) else {
         return fail("this program is started by a pool of Transom, and its last argument is a descriptor");
     };
-    transom::worker::write_stacks();
+    // In this order: the handler of addresses goes before that of the stacks, and hands over to it.
+    transom::worker::write_stacks().into_iter().for_each(transom::worker::write_addresses);
     transom::worker::use_large_signal_stack();
     // SAFETY: the host opened the descriptor for this process alone and says its number; nothing else here uses it.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };

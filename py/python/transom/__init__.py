@@ -9,12 +9,18 @@
 [2, 3, 4]
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from transom._errors import DeadlineExceeded, FunctionError, InvalidArgument, InvalidResult, SignatureError, TransomError, WorkerDied
-from transom._foreign import ForeignFunction, java, native
-from transom._native import Batches, __version__
-from transom._pool import Pool
-from transom._replay import replay
+from transom._native import __version__
 from transom._udf import Udf, udf
+
+if TYPE_CHECKING:
+    from transom._foreign import ForeignFunction, java, native
+    from transom._native import Batches
+    from transom._pool import Pool
+    from transom._replay import replay
 
 __all__ = [
     "Batches",
@@ -34,3 +40,25 @@ __all__ = [
     "replay",
     "udf",
 ]
+
+#: What only hosts use, and where it is: a worker, whose start is waited for, does without.
+_LATER = {
+    "Batches": "_native",
+    "ForeignFunction": "_foreign",
+    "Pool": "_pool",
+    "java": "_foreign",
+    "native": "_foreign",
+    "replay": "_replay",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

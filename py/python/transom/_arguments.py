@@ -15,20 +15,36 @@ from transom._values import reader
 Change = Callable[[Any], Any]
 
 
-def argument(name: str, actual: pa.DataType, hint: Hint) -> Change:
-    """What turns a column of type `actual` into the argument that `hint` describes. Found once for each schema."""
-    steps = [step for step in (_cast(name, actual, hint), _contain(name, hint)) if step is not None]
-    if not steps:
-        return lambda column: column
-    if len(steps) == 1:
-        return steps[0]
-    first, second = steps
+def argument(name: str, actual: pa.DataType, hint: Hint) -> Change | None:
+    """What turns a column of type `actual` into the argument that `hint` describes; None where it is that. Found once for each schema."""
+    first, second = _cast(name, actual, hint), _contain(name, hint)
+    if first is None or second is None:
+        return first or second
     return lambda column: second(first(column))
+
+
+def values(name: str, actual: pa.DataType, hint: Hint) -> tuple[str, Change | None, Change, bool]:
+    """How a row function's values are made of a column of type `actual`.
+
+    Gives the column's name, a cast where one is needed, what makes the list of values, and whether that list is pyarrow's own, whose values the
+    native side makes one by one where it can.
+    """
+    cast = _cast(name, actual, hint)
+    kind = actual if cast is None or hint.type is None else hint.type
+    read = reader(hint.shape)
+    if read is None:
+        return name, cast, lambda column: column.to_pylist(), not _extended(kind)
+    return name, cast, lambda column: [read(value) for value in column.to_pylist()], False
+
+
+def _extended(kind: pa.DataType) -> bool:
+    """Whether values are made by an extension type's class."""
+    return isinstance(kind, pa.BaseExtensionType) or (types.is_dictionary(kind) and isinstance(kind.value_type, pa.BaseExtensionType))
 
 
 def _cast(name: str, actual: pa.DataType, hint: Hint) -> Change | None:
     wanted = hint.type
-    if hint.array_class is not None and not isinstance(pa.array([], _plain(actual)), hint.array_class):
+    if hint.array_class is not None and not isinstance(pa.nulls(0, _plain(actual)), hint.array_class):
         raise _unsuited(name, actual, f"pa.{hint.array_class.__name__}")
     if wanted is None or actual.equals(wanted):
         return None
@@ -150,11 +166,6 @@ def library(name: str) -> Any:
 def _contain(name: str, hint: Hint) -> Change | None:
     if hint.container == "pyarrow":
         return None
-    if hint.container == "value":
-        read = reader(hint.shape)
-        if read is None:
-            return lambda column: column.to_pylist()
-        return lambda column: [read(value) for value in column.to_pylist()]
     if hint.container == "chunked":
         return lambda column: pa.chunked_array([column])
     if hint.container == "numpy":

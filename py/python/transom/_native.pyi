@@ -1,6 +1,6 @@
 """The native half of the package. `transom.Pool` and `transom.udf` are what users call; of these classes they meet `Batches` alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +22,25 @@ class Function:
     @property
     def name(self) -> str: ...
     def with_policies(self, deadline: float | None, retries: int, on_error: str | None) -> Function: ...
+
+class Arrays:
+    """A function over arrays in a worker, prepared for a schema."""
+
+    def __new__(
+        cls, prepared: Any, function: Callable[..., Any], columns: list[tuple[str, Callable[[Any], Any] | None]], nullable: bool
+    ) -> Arrays: ...
+
+class Rows:
+    """A row function in a worker, prepared for a schema."""
+
+    def __new__(
+        cls,
+        prepared: Any,
+        function: Callable[..., Any],
+        columns: list[tuple[str, Callable[[Any], Any] | None, Callable[[Any], Any], bool]],
+        returns: pa.DataType | None,
+        nullable: bool,
+    ) -> Rows: ...
 
 class Batches:
     """The results of `Pool.map`: an iterator of record batches that is also an Arrow C stream. Dropping it cancels what is under way."""
@@ -71,6 +90,7 @@ class Pool:
         capsules: str | None,
         capsule_bytes: int | None,
         capsule_count: int | None,
+        trace_leases: bool | None,
     ) -> Pool: ...
     def call(self, function: Function, batch: pa.RecordBatch) -> pa.Array | pa.RecordBatch: ...
     def call_arrays(self, function: Function, arrays: list[pa.Array]) -> pa.Array: ...
@@ -87,9 +107,12 @@ class Pool:
 
 def bytes_in(text: str) -> int: ...
 def write_stacks() -> int | None: ...
+def share_heap() -> str | None: ...
 def write_addresses(descriptor: int) -> None:
     """From now on a fault in this process first writes its address to `descriptor`."""
 
+def split(link: int, faults: int | None) -> tuple[int, int] | None: ...
+def obstacle_to_forks() -> str | None: ...
 def serve(descriptor: int, runtime: object) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from transom._arguments import argument, convert, frame
+from transom import _native
+from transom._arguments import argument, convert, frame, values
 from transom._failures import Failure, kind_of, raised, render, text_of
+from transom._hints import Hint
 from transom._results import not_arrow, shown, to_array, to_batches
 from transom._signature import Parameter
 from transom._suppressed import Suppressed
 from transom._udf import Udf
-from transom._values import Unfit, build, writer
+from transom._values import Unfit, build, too_large, writer
 
-#: Runs one batch: columns in the order of the schema, and the number of rows; row functions may be given where to note
-#: rows that fail, so as not to fail for them.
-Run = Callable[..., pa.Array]
+T = TypeVar("T")
 
 
 class Prepared:
@@ -33,6 +33,7 @@ class Prepared:
             said = f"making `{udf.name}` failed with {kind_of(error)}: {text_of(error)}"
             raise Failure("FUNCTION_IMPORT_FAILED", said, kind=kind_of(error), traceback=render(error)) from None
         self.schema: pa.Schema | None = self.signature.schema()
+        self.write = writer(self.returns.shape)
         if self.signature.kind == "row":
             # pyarrow imports pandas, where it is installed, when it makes its first array of Python values: now, and not in the first batch's time.
             pa.array([], type=self.returns.type)
@@ -46,14 +47,20 @@ class Prepared:
         variadic = found.variadic is not None
         return (found.name, found.kind, parameters, variadic, self.schema, udf.deadline, udf.retries, udf.on_error, udf.deterministic)
 
-    def plan(self, schema: pa.Schema) -> Run:
+    def plan(self, schema: pa.Schema) -> _native.Arrays | _native.Rows:
         """What runs batches of this schema. Its fields bear the names of the parameters that they are for."""
-        changes, keywords = self._match(schema)
-        return self._row(changes, keywords) if self.signature.kind == "row" else self._scalar(changes, keywords)
+        nullable = self.schema is None or self.schema.field(0).nullable
+        if self.signature.kind == "row":
+            columns, keywords = self._match(schema, values)
+            # The native side makes columns of plain values alone; it leaves others to `finish`.
+            plain = self.write is None and not isinstance(self.returns.type, pa.BaseExtensionType)
+            return _native.Rows(self, self._call(keywords), columns, self.returns.type if plain else None, nullable)
+        changes, keywords = self._match(schema, lambda name, kind, hint: (name, argument(name, kind, hint)))
+        return _native.Arrays(self, self._call(keywords), changes, nullable)
 
-    def _match(self, schema: pa.Schema) -> tuple[list[tuple[str, Callable[[Any], Any]]], list[str | None]]:
+    def _match(self, schema: pa.Schema, change: Callable[[str, pa.DataType, Hint], T]) -> tuple[list[T], list[str | None]]:
         """For each column its conversion, and the keyword by which it is given where a parameter before it is left out."""
-        changes: list[tuple[str, Callable[[Any], Any]]] = []
+        changes: list[T] = []
         keywords: list[str | None] = []
         left = list(schema)
         skipped: Parameter | None = None
@@ -62,7 +69,7 @@ class Prepared:
                 field = left.pop(0)
                 if skipped is not None and not parameter.keyword:
                     raise self._left_out(skipped)
-                changes.append((parameter.name, argument(parameter.name, field.type, parameter.hint)))
+                changes.append(change(parameter.name, field.type, parameter.hint))
                 keywords.append(None if skipped is None else parameter.name)
             elif parameter.optional:
                 skipped = skipped or parameter
@@ -73,15 +80,12 @@ class Prepared:
         if left and skipped is not None:
             raise self._left_out(skipped)
         for field in left if self.signature.variadic is not None else ():
-            changes.append((field.name, argument(field.name, field.type, self.signature.variadic)))
+            changes.append(change(field.name, field.type, self.signature.variadic))
             keywords.append(None)
         return changes, keywords
 
     def _left_out(self, parameter: Parameter) -> Failure:
         return Failure("WRONG_ARGUMENTS", f"parameter `{parameter.name}` cannot be left out where columns after it are given")
-
-    def _arguments(self, changes: list[tuple[str, Callable[[Any], Any]]]) -> Callable[[list[pa.Array]], list[Any]]:
-        return lambda columns: [convert(change, column, name) for (name, change), column in zip(changes, columns, strict=True)]
 
     def _call(self, keywords: list[str | None]) -> Callable[..., Any]:
         """The function, called with all columns by position; those behind a parameter that is left out become keywords."""
@@ -91,39 +95,24 @@ class Prepared:
         function, split = self.function, len(keywords) - len(names)
         return lambda *values: function(*values[:split], **dict(zip(names, values[split:], strict=True)))
 
-    def _scalar(self, changes: list[tuple[str, Callable[[Any], Any]]], keywords: list[str | None]) -> Run:
-        arguments, function = self._arguments(changes), self._call(keywords)
+    def returned(self, result: Any, rows: int) -> pa.Array:
+        """The column that a scalar function returned; called by the native side for what is not of the type of the result before."""
+        return self._nulls_allowed(to_array(result, rows, self.returns))
 
-        def run(columns: list[pa.Array], rows: int) -> pa.Array:
-            values = arguments(columns)
-            failure = None
-            try:
-                result = function(*values)
-            except BaseException as error:
-                failure = raised(error)
-            if failure is not None:  # outside the handler: the exception, and the batch in its frames, are gone by now
-                raise failure
-            return self._nulls_allowed(to_array(result, rows, self.returns))
+    def finish(self, results: list[Any], failed: Suppressed | None) -> pa.Array:
+        """The column of what a row function gave; called by the native side where it has not made it itself."""
+        if self.write is not None:
+            results = _written(self.write, results, failed)
+        if failed is not None:
+            return self._fitting(results, failed)
+        try:
+            return self._nulls_allowed(build(results, self.returns.type))
+        except Unfit as unfit:
+            raise _unfit(unfit) from None
 
-        return run
-
-    def _row(self, changes: list[tuple[str, Callable[[Any], Any]]], keywords: list[str | None]) -> Run:
-        arguments, function, write = self._arguments(changes), self._call(keywords), writer(self.returns.shape)
-        kind = self.returns.type
-
-        def run(columns: list[pa.Array], rows: int, failed: Suppressed | None = None) -> pa.Array:
-            values = arguments(columns)
-            results = _each(function, values, rows, failed) if values else _each(lambda _: function(), [range(rows)], rows, failed)
-            if write is not None:
-                results = _written(write, results, failed)
-            if failed is not None:
-                return self._fitting(results, failed)
-            try:
-                return self._nulls_allowed(build(results, kind))
-            except Unfit as unfit:
-                raise _unfit(unfit) from None
-
-        return run
+    def full(self) -> Failure:
+        """The report that the column can hold no more; asked for by the native side."""
+        return _unfit(too_large(self.returns.type))
 
     def _fitting(self, results: list[Any], failed: Suppressed) -> pa.Array:
         """The column of `results`, with nulls for those that do not fit."""
@@ -183,10 +172,12 @@ class Prepared:
                 item = _guarded(lambda: next(iterator, _END))
                 if item is _END:
                     return
-                for batch in to_batches(item, schema):
-                    schema = schema or batch.schema  # one stream has one schema
-                    yield batch
+                ready = to_batches(item, schema)
                 del item
+                ready.reverse()
+                while ready:
+                    schema = schema or ready[-1].schema  # one stream has one schema
+                    yield ready.pop()  # held by nobody here: only then can it go as it is
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
@@ -205,34 +196,6 @@ def _guarded(step: Callable[[], Any]) -> Any:
     except BaseException as error:
         failure = raised(error)
     raise failure
-
-
-def _each(function: Callable[..., Any], values: list[Any], rows: int, failed: Suppressed | None) -> list[Any]:
-    """What the function gives for each row; where failing rows are noted, None for those."""
-    results: list[Any] = []
-    rest = [iter(column) for column in values]
-    while True:
-        failure: BaseException | None = None
-        try:
-            # No loop of our own: `map` and `extend` cost less than a line of Python for each row, and what was computed before an exception
-            # stays in the list, so its length is the row that raised. The iterators stand behind that row then.
-            results.extend(map(function, *rest))
-            if len(results) == rows:
-                return results
-            # What ended the loop before its end was a StopIteration, which is lost.
-            if failed is None:
-                told = "it ends loops, so its message and its traceback are lost; raise another exception"
-                failure = Failure("FUNCTION_RAISED", "", kind="StopIteration", traceback="StopIteration", row=len(results), hint=told)
-            else:
-                failed.raised(len(results), StopIteration())
-        except BaseException as error:
-            if failed is None or not isinstance(error, (Exception, SystemExit)):
-                failure = raised(error, row=len(results))
-            else:
-                failed.raised(len(results), error)
-        if failure is not None:  # outside the handler: the exception, and the batch in its frames, are gone by now
-            raise failure
-        results.append(None)
 
 
 def _unfit(unfit: Unfit) -> Failure:

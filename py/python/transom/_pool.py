@@ -44,6 +44,8 @@ class Pool:
     capsules: a folder in which the input of every failure is saved, for `transom.replay`; by default that of TRANSOM_CAPSULES, and none where it
         is not set. A capsule holds the data itself.
     capsule_bytes, capsule_count: the most bytes of arguments in one, 64 MiB by default; and the most capsules of the pool, 16 by default.
+    trace_leases: whether workers say which line keeps an argument that a function has not let go of, for `leases` and for the errors of a shortage.
+        For finding a leak: a worker that is asked looks through all of its objects. By default what TRANSOM_TRACE_LEASES says, else not.
 
     `workers` holds for each language that is used: processes for Python and for native functions, threads of one JVM for Java's.
     """
@@ -70,6 +72,7 @@ class Pool:
         capsules: str | os.PathLike[str] | None = None,
         capsule_bytes: int | None = None,
         capsule_count: int | None = None,
+        trace_leases: bool | None = None,
     ) -> None:
         try:
             seconds = deadline_seconds(deadline)
@@ -110,6 +113,7 @@ class Pool:
             capsules=None if capsules is None else os.fspath(capsules),
             capsule_bytes=capsule_bytes,
             capsule_count=capsule_count,
+            trace_leases=None if trace_leases is None else bool(trace_leases),
         )
         self._named: dict[tuple[str, ...], _native.Function] = {}
         self._functions: weakref.WeakKeyDictionary[Any, _native.Function] = weakref.WeakKeyDictionary()
@@ -195,7 +199,8 @@ class Pool:
 
         ``holder`` says who has to let go of it: "worker" for an argument, "host" for a result. ``worker`` and ``pid`` say which worker has the
         argument or gave the result; ``function``, ``batch`` and ``call`` what it belongs to; ``bytes`` and ``age_seconds`` how much, and since
-        when. ``answered`` is true where the function has answered and holds its argument all the same.
+        when. ``answered`` is true where the function has answered and holds its argument all the same. With ``trace_leases`` of the pool,
+        ``kept_by`` says what in the worker does so, such as "udfs.py:12 in keep: global `CACHE`"; workers are waited for, for three seconds at most.
         """
         return self._native.leases()
 

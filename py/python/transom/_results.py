@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -124,13 +123,10 @@ def _from_pandas(value: Any, wanted: pa.DataType | None) -> pa.Array:
     return _one_chunk(pa.Array.from_pandas(value, type=wanted))
 
 
-def to_batches(value: Any, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
+def to_batches(value: Any, schema: pa.Schema | None) -> list[pa.RecordBatch]:
     """The record batches in one thing that a batches function yielded."""
-    if isinstance(value, pa.RecordBatch):
-        yield _as_declared(value, schema)
-        return
-    for batch in _table(value, schema):
-        yield _as_declared(batch, schema)
+    found = [value] if isinstance(value, pa.RecordBatch) else _table(value, schema)
+    return [_as_declared(batch, schema) for batch in found]
 
 
 def _table(value: Any, schema: pa.Schema | None) -> list[pa.RecordBatch]:

@@ -28,6 +28,8 @@ def shown(value: Any) -> str:
 
 
 def _is_array(value: Any) -> bool:
+    if isinstance(value, pa.RecordBatch):
+        return False  # at once: what is usual need not be looked for in libraries
     return (
         isinstance(value, (pa.Array, pa.ChunkedArray))
         or _is(value, "numpy", "ndarray")

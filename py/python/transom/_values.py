@@ -78,8 +78,13 @@ def build(values: list[Any], kind: pa.DataType) -> pa.Array:
     except Exception:
         raise _culprit(values, kind) from None
     if isinstance(built, pa.ChunkedArray):
-        raise Unfit(None, f"the values of this batch are more than a {kind} array can hold; declare large_{kind}, or send smaller batches")
+        raise too_large(kind)
     return built
+
+
+def too_large(kind: pa.DataType) -> Unfit:
+    """What is said of values that are more than one array can hold."""
+    return Unfit(None, f"the values of this batch are more than a {kind} array can hold; declare large_{kind}, or send smaller batches")
 
 
 def _culprit(values: list[Any], kind: pa.DataType) -> Unfit:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
+import threading
 
 from transom import _load, _native
 from transom._plans import Prepared
@@ -30,8 +32,19 @@ class Runtime:
         return Prepared(found)
 
 
+def share_memory() -> str | None:
+    """Has what functions build lie in shared memory from the start. Gives the reason where that cannot be."""
+    if sys.flags.dev_mode or hasattr(sys, "gettotalrefcount") or "debug" in os.environ.get("PYTHONMALLOC", ""):
+        # A result goes as it is when the last reference is gone; then nothing may write to it any more.
+        return "Python's debugging allocator writes to what it frees"
+    return _native.share_heap()
+
+
 def main(descriptor: int) -> None:
     """Serves the host at the other end of `descriptor` until it says goodbye or is gone."""
+    # What is there now is there for good: the collector need not look at it again, nor copy its pages in a fork.
+    gc.freeze()
+    descriptor = _born(descriptor)
     fault = _native.write_stacks()
     os.environ.pop("TRANSOM_FAULT_FD", None)
     if fault is not None:
@@ -42,4 +55,26 @@ def main(descriptor: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         # What a function prints is seen when it prints it, whatever characters it has.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    share_memory()
     _native.serve(descriptor, Runtime())
+    # All that is there ends with the process: looking through it for what nothing refers to would take longer than the rest of the end.
+    gc.freeze()
+
+
+def _born(descriptor: int) -> int:
+    """Leaves a zygote behind where the host wants one; gives the link, which in a worker that is forked from there is another one."""
+    fault = os.environ.get("TRANSOM_FAULT_FD")
+    newborn = _native.split(descriptor, None if fault is None else int(fault))
+    os.environ.pop("TRANSOM_ZYGOTE_FD", None)
+    if newborn is None:
+        return descriptor
+    descriptor, own = newborn
+    os.environ["TRANSOM_FAULT_FD"] = str(own)
+    sys.argv[-1] = str(descriptor)
+    # CPython before 3.13 leaves the main thread the number that it had in the parent.
+    if set_native_id := getattr(threading.main_thread(), "_set_native_id", None):
+        set_native_id()
+    if "numpy.random" in sys.modules:
+        # Python's own `random` has a new seed after a fork; numpy's has not.
+        sys.modules["numpy.random"].seed()
+    return descriptor

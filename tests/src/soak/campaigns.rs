@@ -9,12 +9,12 @@ use std::time::Duration;
 use support::faults::{host_dies_at, host_fails_at, load, worker_at};
 use support::hosts::{Host, Task};
 use support::invariants::assert_healthy;
-use support::kills::{Load, under_load};
+use support::kills::{Load, restart, under_load};
 use support::shortages::{host_calls, host_without, worker_without};
 use support::stepping::{forbidden, kill_after_each};
 use support::steps::{Action, HOST_STEPS, SYSTEM_STEPS, WORKER_STEPS};
 use support::stuck::{detection, overdue};
-use support::{Belongings, Programs, Random, Round, function, native, numbers};
+use support::{Belongings, Programs, Random, Round, function, native};
 use transom::{Code, Function, Language, Pool};
 
 /// A test, run again and again until its count is reached.
@@ -88,7 +88,7 @@ pub(crate) const CAMPAIGNS: &[Campaign] = &[
     },
     Campaign {
         id: "T5-native",
-        what: "SIGKILL of the host while a native function spins or has children",
+        what: "SIGKILL of the host while a native function spins, has children or is stopped",
         unit: "hosts",
         aim: 1000,
         missing: nothing,
@@ -107,8 +107,8 @@ pub(crate) const CAMPAIGNS: &[Campaign] = &[
     Campaign {
         id: "R2",
         what: "each system call of host and worker refused, at every place where it is made",
-        unit: "refusals",
-        aim: 500,
+        unit: "system calls",
+        aim: SYSTEM_STEPS.len() as u64,
         missing: nothing,
         round: refusals,
     },
@@ -180,16 +180,16 @@ fn steps(soak: &Soak, _: u64) -> Round {
     Round { count: FAULTS, samples: [("workers after their host", outlived.collect())].into(), ..Round::default() }
 }
 
-/// One refusal at each place; which system call's turn it is, goes by what is left.
+/// One system call, refused at each place where it is made.
 fn refusals(soak: &Soak, left: u64) -> Round {
     let worker = soak.program(NATIVE_WORKER);
-    let (call, errno) = SYSTEM_STEPS[(left as usize) % SYSTEM_STEPS.len()];
+    let (call, errno) = SYSTEM_STEPS[SYSTEM_STEPS.len() - left as usize];
     let calls = host_calls(&worker, call);
     (1..=calls).for_each(|nth| host_without(&worker, call, errno, nth));
     // A worker's calls are not counted: as many again cover them.
     let in_worker = if IN_WORKERS.contains(&call) { calls } else { 0 };
     (1..=in_worker).for_each(|nth| worker_without(&worker, call, errno, nth));
-    Round { count: calls + in_worker, ..Round::default() }
+    Round { count: 1, details: [("refusals", calls + in_worker)].into(), ..Round::default() }
 }
 
 /// How many instructions a worker needs from the moment at which it is about to tell of a result until it waits for its next message, or a few more.
@@ -233,7 +233,7 @@ fn restarts(soak: &Soak, left: u64) -> Round {
     let pool = native(&soak.program(NATIVE_WORKER), 1).build().expect("a pool can be made");
     let count = left.min(1000);
     for _ in 0..count {
-        let error = pool.call_blocking(&function("exit"), numbers(0, 1)).expect_err("the function ends its worker");
+        let error = restart(&pool);
         assert_eq!(error.code(), Code::WorkerExited, "{error}");
     }
     assert_healthy(&pool, &load());
@@ -244,7 +244,8 @@ fn restarts(soak: &Soak, left: u64) -> Round {
 }
 
 fn native_hosts(soak: &Soak, left: u64) -> Round {
-    hosts(soak, left, &soak.program(NATIVE_WORKER), "native", &[("spins", "native:held_spin"), ("has children", "native:held_fork")])
+    let functions = [("spins", "native:held_spin"), ("has children", "native:held_fork"), ("is stopped", "native:held_stop")];
+    hosts(soak, left, &soak.program(NATIVE_WORKER), "native", &functions)
 }
 
 fn python_hosts(soak: &Soak, left: u64) -> Round {

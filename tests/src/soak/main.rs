@@ -12,9 +12,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use support::counted::{Counted, bytes_in_use};
 
 use campaigns::{CAMPAIGNS, Campaign, Soak};
 use state::State;
+
+#[global_allocator]
+static MEMORY: Counted = Counted;
 
 /// Runs the fault tests with the counts of a release, from the folder of the repository.
 #[derive(Parser)]
@@ -58,6 +62,9 @@ fn finish() -> ExitCode {
     }
 }
 
+/// Rounds in a row that do not hold, after which a test waits for somebody to look.
+const PATIENCE: u32 = 3;
+
 /// Runs rounds of a campaign until its count is reached.
 fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
     if let Some(reason) = (campaign.missing)(soak) {
@@ -66,6 +73,7 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
     }
     let mut state = State::load(campaign);
     let mut memory = Memory::default();
+    let mut in_a_row = 0;
     while state.count < campaign.aim {
         if end.is_some_and(|end| Instant::now() >= end) {
             soak.over.store(true, Ordering::Relaxed);
@@ -75,40 +83,49 @@ fn run(campaign: &Campaign, soak: &Soak, end: Option<Instant>) {
         }
         let begun = Instant::now();
         match catch_unwind(AssertUnwindSafe(|| (campaign.round)(soak, campaign.aim - state.count))) {
-            Ok(round) => state.add(round),
-            Err(_) => state.anomalies += 1,
+            Ok(round) => {
+                state.add(round);
+                in_a_row = 0;
+            }
+            Err(_) => {
+                state.anomalies += 1;
+                in_a_row += 1;
+            }
         }
         state.seconds += begun.elapsed().as_secs_f64();
-        if let Some(growth) = memory.growth_permille() {
-            state.growth_permille = growth;
+        if let Some(growth) = memory.growth(&state) {
+            state.growth = Some(growth);
         }
         state.save(campaign);
         say(&format!(
             "{}: {} of {} {}, {} anomalies, {:.0} s",
             campaign.id, state.count, campaign.aim, campaign.unit, state.anomalies, state.seconds
         ));
+        if in_a_row == PATIENCE {
+            say(&format!("{}: {PATIENCE} rounds in a row did not hold; target/soak/anomalies.log says what", campaign.id));
+            return;
+        }
     }
 }
 
-/// How the memory of this process grows once it is warm.
+/// How the memory that this process has in use grows once nothing is done for the first time any more.
 #[derive(Default)]
 struct Memory {
     rounds: u32,
-    warm: u64,
+    warm: i64,
 }
 
 impl Memory {
-    /// Rounds after which nothing is done for the first time any more.
     const WARM_UP: u32 = 5;
 
-    fn growth_permille(&mut self) -> Option<i64> {
-        let now = support::invariants::resident_bytes();
+    fn growth(&mut self, state: &State) -> Option<i64> {
+        let now = bytes_in_use() - state.measurements();
         self.rounds += 1;
         if self.rounds <= Self::WARM_UP {
             self.warm = self.warm.max(now);
             return None;
         }
-        Some((now as i64 - self.warm as i64) * 1000 / self.warm as i64)
+        Some(now - self.warm)
     }
 }
 

@@ -87,8 +87,8 @@ fn details(state: &State) -> String {
         parts.push(format!("{name}: p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms", at(500), at(990), at(1000)));
     }
     parts.push(format!("{} s", grouped(state.seconds as u64)));
-    if state.growth_permille != 0 {
-        parts.push(format!("memory of the host after its first rounds: {:+.1} %", state.growth_permille as f64 / 10.0));
+    if let Some(growth) = state.growth {
+        parts.push(format!("memory in use by the host after its first rounds: {growth:+} bytes"));
     }
     parts.join("; ")
 }

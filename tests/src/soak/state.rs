@@ -21,8 +21,9 @@ pub(crate) struct State {
     /// Rounds in which something did not hold; what, is in `target/soak/anomalies.log`.
     pub(crate) anomalies: u64,
     pub(crate) seconds: f64,
-    /// Growth of this process's memory after the first rounds, in thousandths.
-    pub(crate) growth_permille: i64,
+    /// Bytes by which the memory that this process has in use grew after its first rounds, without the measurements below.
+    #[serde(default)]
+    pub(crate) growth: Option<i64>,
     pub(crate) since: String,
     pub(crate) until: String,
     /// Sums.
@@ -40,6 +41,11 @@ impl State {
         self.count += round.count;
         round.details.into_iter().for_each(|(name, count)| *self.details.entry(name.to_owned()).or_default() += count);
         round.samples.into_iter().for_each(|(name, samples)| self.samples.entry(name.to_owned()).or_default().extend(samples));
+    }
+
+    /// Bytes that the measurements take.
+    pub(crate) fn measurements(&self) -> i64 {
+        self.samples.values().map(|samples| samples.capacity() * size_of::<u64>()).sum::<usize>() as i64
     }
 
     /// Written beside and renamed, so that a run that is killed leaves a whole file.

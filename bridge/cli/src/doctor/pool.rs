@@ -74,7 +74,10 @@ fn leases(report: &Value) -> String {
             size(lease["bytes"].as_u64().unwrap_or_default()),
             duration(lease["age_seconds"].as_f64().unwrap_or_default()),
             match (worker, lease["answered"] == true) {
-                (true, true) => "kept after its answer".to_owned(),
+                (true, true) => match lease["kept_by"].as_str() {
+                    Some(_) => format!("kept after its answer: {}", shown(&lease["kept_by"])),
+                    None => "kept after its answer".to_owned(),
+                },
                 (true, false) => "under way".to_owned(),
                 (false, _) => format!("result of worker {}", shown(&lease["worker"])),
             },
@@ -144,6 +147,10 @@ mod tests {
             "workers": [{"worker": 0, "language": "Python", "pid": null, "state": "starting", "batches": 2, "restarts": 1, "leases": 1}],
             "leases": [
                 {"holder": "worker", "worker": 0, "function": "hoard", "batch": 4, "bytes": 2 << 20, "age_seconds": 1.25, "answered": true},
+                {
+                    "holder": "worker", "worker": 0, "function": "hoard", "batch": 5, "bytes": 1 << 20, "age_seconds": 0.5, "answered": true,
+                    "kept_by": "udfs.py:12 in hoard: global `CACHE`\n",
+                },
                 {"holder": "host", "worker": 0, "function": "f", "batch": 9, "bytes": 100, "age_seconds": 300.0, "answered": true},
             ],
             "leases_left_out": 3,
@@ -154,6 +161,7 @@ mod tests {
         for line in [
             "  0       -        Python    starting  2        1         1       -           -\n",
             "  worker 0  hoard     4      2.0 MiB  1.2 s  kept after its answer\n",
+            "  worker 0  hoard     5      1.0 MiB  0.5 s  kept after its answer: udfs.py:12 in hoard: global `CACHE`\n",
             "  host      f         9      1 KiB    5 min  result of worker 0\n",
             "  and 3 more\n",
             "  1        input  4.0 MiB  1.0 MiB\n",

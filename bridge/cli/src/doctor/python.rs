@@ -1,10 +1,15 @@
 //! What the interpreter has: its version, pyarrow, and transom of this program's version.
 
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use transom::worker::preload;
 
 use super::Check;
 use crate::interpreter;
@@ -12,17 +17,29 @@ use crate::interpreter;
 /// Importing pyarrow from a cold disk is slow; an interpreter that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Says where pyarrow allocates.
+const POOL: &str = "ARROW_DEFAULT_MEMORY_POOL";
+
 /// Prints one `key=value` line for each thing that is there. Nothing of the current folder may stand in for a library.
 const QUESTIONS: &str = "
-import sys
+import os, sys
 if sys.path and sys.path[0] == '':
     sys.path.pop(0)
+os.environ.setdefault('JE_ARROW_MALLOC_CONF', 'background_thread:false')
 print('python=%d.%d.%d' % sys.version_info[:3])
 for name in ('pyarrow', 'transom'):
     try:
         print('%s=%s' % (name, __import__(name).__version__))
     except ImportError as error:
         print('%s-error=%s' % (name, ' '.join(str(error).split())))
+try:
+    from transom._worker import share_memory
+    print('copied=%s' % (share_memory() or ''))
+    print('pool=%s' % __import__('pyarrow').default_memory_pool().backend_name)
+    from transom import _native
+    print('forks=%s' % (_native.obstacle_to_forks() or 'yes'))
+except (ImportError, AttributeError):
+    pass
 ";
 
 /// All checks of the interpreter.
@@ -32,10 +49,12 @@ pub(super) fn checks(option: Option<&Path>) -> Vec<Check> {
         Err(error) => return vec![Check::bad("interpreter", error.message(), error.hint().unwrap_or("install Python 3.10 or later"))],
     };
     let place = format!("{} ({})", interpreter.path.display(), interpreter.chosen_by);
-    match ask(&interpreter.path) {
+    let preload = preload(&interpreter.path, &BTreeMap::new());
+    match ask(&interpreter.path, preload.clone().unwrap_or_default()) {
         Ok(answers) => {
             let mut checks = vec![Check::good("interpreter", place)];
             checks.extend(judge(&interpreter.path, &answers));
+            checks.push(results(&answers, preload.err()));
             checks
         }
         Err(what) => vec![Check::bad("interpreter", format!("{place}: {what}"), "name one that works with --python or $TRANSOM_PYTHON")],
@@ -60,7 +79,26 @@ fn judge(interpreter: &Path, answers: &str) -> Vec<Check> {
         (Some(version), _) => Check::bad("transom", format!("{version}, and this program is {own}"), install(&format!("transom=={own}"))),
         (None, error) => Check::bad("transom", error.unwrap_or("not there"), install(&format!("transom=={own}"))),
     };
-    vec![python, pyarrow, transom]
+    // What follows from transom's being another is said already.
+    let forks = answer("forks").map(|found| match found {
+        "yes" => Check::good("worker starts", "by fork, after the first"),
+        obstacle => Check::note("worker starts", format!("each loads its libraries anew: {obstacle}"), "see docs/decisions/0037-workers-by-fork.md"),
+    });
+    [python, pyarrow, transom].into_iter().chain(forks).collect()
+}
+
+/// Whether results lie in shared memory from the start, or why they are copied. `unloaded` is why the library for it is not loaded.
+fn results(answers: &str, unloaded: Option<String>) -> Check {
+    let answer = |key: &str| answers.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let reason = unloaded.or_else(|| answer("copied").filter(|reason| !reason.is_empty()).map(str::to_owned));
+    match (reason, answer("pool")) {
+        (Some(reason), _) => Check::note("results", format!("are copied once, since {reason}"), "docs/python.md, \"Copies\", says what is needed"),
+        (None, Some("system")) => Check::good("results", "lie in shared memory from the start"),
+        (None, Some(pool)) => {
+            Check::note("results", format!("of pyarrow are copied once, since it allocates by {pool}"), "unset ARROW_DEFAULT_MEMORY_POOL")
+        }
+        (None, None) => Check::note("results", "nothing is known of them", "mend what is missing above"),
+    }
 }
 
 fn is_too_old(version: &str) -> bool {
@@ -69,8 +107,14 @@ fn is_too_old(version: &str) -> bool {
 }
 
 /// Runs the interpreter on the questions, for a limited time.
-fn ask(interpreter: &Path) -> Result<String, String> {
-    let mut child = Command::new(interpreter)
+fn ask(interpreter: &Path, environment: Vec<(OsString, OsString)>) -> Result<String, String> {
+    let mut command = Command::new(interpreter);
+    if !environment.is_empty() && env::var_os(POOL).is_none() {
+        // As the worker has it.
+        command.env(POOL, "system");
+    }
+    let mut child = command
+        .envs(environment)
         .args(["-c", QUESTIONS])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -126,13 +170,26 @@ mod tests {
         assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\n")), [Good, Good, Good]);
         assert_eq!(verdicts("python=3.9.1\npyarrow-error=No module named 'pyarrow'\ntransom=0.0.1\n"), [Bad, Bad, Bad]);
         assert_eq!(verdicts(""), [Bad, Bad, Bad]);
+        assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\nforks=yes\n")), [Good; 4]);
+        assert_eq!(verdicts(&format!("python=3.12.1\npyarrow=21.0.0\ntransom={own}\nforks=threads\n"))[3], Verdict::Note);
         let checks = judge(Path::new("/p"), "python=3.11.0\npyarrow=1\n");
         assert_eq!(checks[2].mend.as_deref(), Some(format!("/p -m pip install transom=={own}").as_str()));
     }
 
     #[test]
+    fn what_becomes_of_results_is_said() {
+        use Verdict::{Good, Note};
+        let found = |answers: &str, unloaded: Option<&str>| results(answers, unloaded.map(str::to_owned));
+        assert_eq!(found("copied=\npool=system\n", None).verdict, Good);
+        assert!(found("copied=\npool=mimalloc\n", None).found.contains("allocates by mimalloc"));
+        assert!(found("copied=another allocator\npool=system\n", None).found.ends_with("since another allocator"));
+        assert!(found("copied=\npool=system\n", Some("musl")).found.ends_with("since musl"));
+        assert_eq!(found("", None).verdict, Note);
+    }
+
+    #[test]
     fn what_is_no_interpreter_is_said() {
-        assert!(ask(Path::new("/bin/false")).unwrap_err().contains("ended with"));
-        assert!(ask(Path::new("/proc/version")).unwrap_err().contains("cannot be started"));
+        assert!(ask(Path::new("/bin/false"), Vec::new()).unwrap_err().contains("ended with"));
+        assert!(ask(Path::new("/proc/version"), Vec::new()).unwrap_err().contains("cannot be started"));
     }
 }

@@ -6,11 +6,11 @@ use arrow_data::ArrayData;
 use super::MAX_BUFFERS;
 use super::copy::Source;
 use super::descriptor::{Descriptor, check_rows};
-use super::ledger::{Direction, Ledger};
+use super::ledger::{Direction, Ledger, Reason};
 use super::plan::Plan;
 use super::schema::check_schema;
 use crate::failure::{Code, Error, Result};
-use crate::memory::{Block, Extent, Space};
+use crate::memory::{Arena, Block, Extent, Space};
 
 /// Every copied buffer begins at a multiple of this, for processors and for libraries that ask for it.
 pub(super) const ALIGNMENT: usize = 64;
@@ -47,22 +47,50 @@ pub fn export(batch: &RecordBatch, space: &dyn Space, ledger: &Ledger, direction
     }
     let mut blocks = Vec::new();
     if size > 0 {
-        let mut block = space.allocate(size)?;
-        let at = block.extent();
-        if block.len() < size || block.as_mut_slice().as_ptr().align_offset(ALIGNMENT) != 0 {
-            return Err(Error::new(Code::Internal, "a block is too small or not aligned"));
-        }
-        write(&copies, block.as_mut_slice());
-        for copy in &copies {
-            let extent = Extent { segment: at.segment, offset: at.offset + copy.offset as u64, len: copy.source.len() as u64 };
-            buffers[copy.buffer] = Some(extent);
-        }
-        blocks.push(block);
+        blocks.push(filled(space.allocate(size)?, size, &copies, &mut buffers)?);
     }
     ledger.record(direction, &tally);
     let descriptor = Descriptor { rows: batch.num_rows() as u64, nodes, buffers };
     let extents = descriptor.extents().collect();
     Ok(Export { descriptor, blocks, extents })
+}
+
+impl Export {
+    /// Copies into the arena those buffers, named where they lay so far, for which `bytes` has the content, and names the copies instead.
+    ///
+    /// # Errors
+    /// Whatever the arena says when there is no room.
+    pub(crate) fn move_out<'a>(&mut self, arena: &Arena, ledger: &Ledger, reason: Reason, bytes: impl Fn(&Extent) -> Option<&'a [u8]>) -> Result<()> {
+        let mut copies = Vec::new();
+        let mut size: usize = 0;
+        for (buffer, extent) in self.descriptor.buffers.iter().enumerate() {
+            if let Some(content) = extent.as_ref().and_then(&bytes) {
+                let offset = size.next_multiple_of(ALIGNMENT);
+                copies.push(Copy { buffer, offset, source: Source::Bytes(content) });
+                size = offset + content.len();
+                ledger.moved(Direction::Result, reason, content.len() as u64);
+            }
+        }
+        if size > 0 {
+            self.blocks.push(filled(arena.allocate(size)?, size, &copies, &mut self.descriptor.buffers)?);
+            self.extents = self.descriptor.extents().collect();
+        }
+        Ok(())
+    }
+}
+
+/// A new block with all copies in it, under whose extents the buffers go from now on.
+fn filled(mut block: Block, size: usize, copies: &[Copy<'_>], buffers: &mut [Option<Extent>]) -> Result<Block> {
+    let at = block.extent();
+    if block.len() < size || block.as_mut_slice().as_ptr().align_offset(ALIGNMENT) != 0 {
+        return Err(Error::new(Code::Internal, "a block is too small or not aligned"));
+    }
+    write(copies, block.as_mut_slice());
+    for copy in copies {
+        let extent = Extent { segment: at.segment, offset: at.offset + copy.offset as u64, len: copy.source.len() as u64 };
+        buffers[copy.buffer] = Some(extent);
+    }
+    Ok(block)
 }
 
 /// One buffer to be written.

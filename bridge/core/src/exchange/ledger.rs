@@ -52,6 +52,8 @@ reasons! {
     Aligned = 5 "aligned",
     /// A slice began within a byte of bits, or within a run, and its reader's vectors know no offsets, as Java's do not.
     Unsliced = 6 "reader knows no slices",
+    /// The result lay in shared memory, and something of the function, a variable or another array, still has it and could write to it.
+    StillHeld = 7 "result was still held by its function",
 }
 
 impl Reason {
@@ -105,6 +107,12 @@ impl Ledger {
     /// Counts bytes that were copied.
     pub fn copied(&self, direction: Direction, reason: Reason, bytes: u64) {
         self.of(direction).copied[usize::from(reason.number())].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes as copied that were counted as shared before.
+    pub(super) fn moved(&self, direction: Direction, reason: Reason, bytes: u64) {
+        self.of(direction).shared.fetch_sub(bytes, Ordering::Relaxed);
+        self.copied(direction, reason, bytes);
     }
 
     pub(super) fn record(&self, direction: Direction, tally: &Tally) {

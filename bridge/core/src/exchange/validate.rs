@@ -2,7 +2,7 @@
 //! the compiler can widen, and looks for the place only when something is wrong.
 
 use std::fmt::Display;
-use std::ops::Range;
+use std::ops::{BitOr, Range};
 
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_schema::DataType;
@@ -13,9 +13,22 @@ use super::fault::Fault;
 type Checked<T = ()> = Result<T, Fault>;
 
 /// The two widths of offsets.
-pub(super) trait Offset: ArrowNativeType + Display + Ord {}
-impl Offset for i32 {}
-impl Offset for i64 {}
+pub(super) trait Offset: ArrowNativeType + Display + Ord + BitOr<Output = Self> {
+    /// Below 0 where `next` is, or is below this offset, which is not below 0. A subtraction is what every processor has for several at once.
+    fn falls_to(self, next: Self) -> Self;
+}
+
+impl Offset for i32 {
+    fn falls_to(self, next: Self) -> Self {
+        next.wrapping_sub(self) | next
+    }
+}
+
+impl Offset for i64 {
+    fn falls_to(self, next: Self) -> Self {
+        next.wrapping_sub(self) | next
+    }
+}
 
 /// The range that offsets cover, which must lie in `limit` values or bytes.
 pub(super) fn ends<O: Offset>(offsets: &[O], limit: usize) -> Checked<Range<usize>> {
@@ -28,33 +41,59 @@ pub(super) fn ends<O: Offset>(offsets: &[O], limit: usize) -> Checked<Range<usiz
     }
 }
 
-/// Offsets never fall. With [`ends`] this bounds all of them.
+/// Offsets, whose first was checked by [`ends`], never fall. Together this bounds all of them.
 pub(super) fn offsets<O: Offset>(offsets: &[O]) -> Checked {
-    let falls = offsets.iter().zip(&offsets[1..]).fold(false, |falls, (a, b)| falls | (a > b));
-    if !falls {
+    let signs = offsets.iter().zip(&offsets[1..]).fold(O::default(), |signs, (a, b)| signs | a.falls_to(*b));
+    if signs >= O::default() {
         return Ok(());
     }
     let index = offsets.windows(2).position(|pair| pair[0] > pair[1]).unwrap_or_default();
     Err(Fault::data(format!("offsets[{}] is {}, below offsets[{index}], {}", index + 1, offsets[index + 1], offsets[index])))
 }
 
-/// The bytes in `range` are text, cut at offsets that were checked.
+/// The bytes in `range` are text, cut at offsets that were checked. Some rows are looked at together, few enough that all looks but the first are at
+/// bytes in a cache, so the text comes from memory once.
 pub(super) fn utf8<O: Offset>(offsets: &[O], range: Range<usize>, bytes: &[u8]) -> Checked {
-    let text = &bytes[range.clone()];
+    let mut rows = offsets;
+    while let [first, rest @ ..] = rows
+        && !rest.is_empty()
+    {
+        let start = first.as_usize();
+        let count = rest.partition_point(|end| end.as_usize() - start <= STRETCH).max(1);
+        if !is_text(&rows[..=count], &bytes[start..rest[count - 1].as_usize()]) {
+            return Err(not_text(offsets, range, bytes));
+        }
+        rows = &rows[count..];
+    }
+    Ok(())
+}
+
+/// Bytes of text that are looked at together.
+const STRETCH: usize = 16 << 10;
+
+/// Whether some rows, which make up `text`, are text each.
+fn is_text<O: Offset>(offsets: &[O], text: &[u8]) -> bool {
+    // ASCII can be cut anywhere.
     if text.is_ascii() {
-        return Ok(());
+        return true;
     }
-    if simdutf8::basic::from_utf8(text).is_err() {
-        let at = range.start + std::str::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
+    let base = offsets[0].as_usize();
+    // An offset at the end is the end of valid text, and the byte behind it is nobody's.
+    let inside = |offset: &O| text.get(offset.as_usize() - base).is_some_and(|&byte| is_continuation(byte));
+    simdutf8::basic::from_utf8(text).is_ok() && !offsets.iter().fold(false, |any, offset| any | inside(offset))
+}
+
+/// What is wrong with text in which something is.
+#[cold]
+fn not_text<O: Offset>(offsets: &[O], range: Range<usize>, bytes: &[u8]) -> Fault {
+    if let Err(error) = std::str::from_utf8(&bytes[range.clone()]) {
+        let at = range.start + error.valid_up_to();
         let row = offsets.partition_point(|offset| offset.as_usize() <= at).saturating_sub(1);
-        return Err(Fault::data(format!("row {row} is not UTF-8 at byte {at}, {:#04x}", bytes[at])));
+        return Fault::data(format!("row {row} is not UTF-8 at byte {at}, {:#04x}", bytes[at]));
     }
-    let is_inside = |offset: &O| bytes.get(offset.as_usize()).is_some_and(|&byte| is_continuation(byte));
-    // The last offset is the end of valid text, and the byte behind it is nobody's.
-    match offsets[..offsets.len() - 1].iter().filter(|offset| offset.as_usize() < range.end).position(is_inside) {
-        None => Ok(()),
-        Some(index) => Err(Fault::data(format!("offsets[{index}] is {}, in the middle of a character", offsets[index]))),
-    }
+    let inside = |offset: &O| offset.as_usize() < range.end && is_continuation(bytes[offset.as_usize()]);
+    let index = offsets.iter().position(inside).unwrap_or_default();
+    Fault::data(format!("offsets[{index}] is {}, in the middle of a character", offsets[index]))
 }
 
 /// Views hold their text or point into their data buffers, and their prefixes are those of what they point to.
@@ -256,5 +295,45 @@ fn run_ends_of<R: ArrowNativeType + Display + Ord>(ends: &Buffer, first: usize, 
         None if len == 0 => Ok(()),
         Some(last) if len == 0 || last.as_usize() >= first + len => Ok(()),
         last => Err(Fault::data(format!("the last run ends at {} and must reach row {}", last.copied().unwrap_or_default(), first + len))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_judged_as_the_standard_library_does_wherever_it_is_cut() {
+        for before in [0, 1, STRETCH - 2, STRETCH - 1, STRETCH, 2 * STRETCH + 5] {
+            for (middle, after) in [("", 0), ("é", 0), ("é", 3), ("\u{10ffff}", 2 * STRETCH)] {
+                let text = format!("{}{middle}{}", "a".repeat(before), "b".repeat(after));
+                let len = text.len();
+                for cut in [0, before / 2, before, before + middle.len(), len] {
+                    assert!(utf8(&[0, cut as i32, len as i32], 0..len, text.as_bytes()).is_ok(), "{before} {middle} {after} {cut}");
+                }
+                for inside in before + 1..before + middle.len() {
+                    let fault = utf8(&[0, 0, inside as i64, len as i64], 0..len, text.as_bytes()).unwrap_err();
+                    assert!(format!("{fault:?}").contains("offsets[2]"), "{fault:?}");
+                }
+                for broken in [before / 2, len / 2, len.saturating_sub(1)].into_iter().filter(|_| len > 0) {
+                    let mut bytes = text.clone().into_bytes();
+                    bytes[broken] = 0xff;
+                    let valid = std::str::from_utf8(&bytes).unwrap_err().valid_up_to();
+                    let fault = utf8(&[0, len as i32], 0..len, &bytes).unwrap_err();
+                    assert!(format!("{fault:?}").contains(&format!("row 0 is not UTF-8 at byte {valid},")), "{fault:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn offsets_that_fall_are_found_however_far() {
+        assert!(offsets(&[0i32, 0, 5, i32::MAX, i32::MAX]).is_ok() && offsets(&[3i64, i64::MAX]).is_ok());
+        for bad in [[0, 5, 4, 6], [0, i32::MAX, i32::MIN, 7], [0, i32::MAX, -2, i32::MAX], [7, 6, 6, 7], [0, -1, 0, 0]] {
+            let fault = offsets(&bad).unwrap_err();
+            let first = bad.windows(2).position(|pair| pair[0] > pair[1]).unwrap();
+            assert!(format!("{fault:?}").contains(&format!("offsets[{}] is", first + 1)), "{fault:?}");
+            assert!(offsets(&bad.map(i64::from)).is_err());
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The host's end of a link: what the worker has been sent, what it may read, and what of its memory is still read here.
 
+mod trace;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -36,6 +38,8 @@ pub struct HostLink {
     ledger: Arc<Ledger>,
     /// Woken when packets wait for room in the socket or releases wait for a packet.
     pub(crate) wake: Notify,
+    /// Told when the worker has said what keeps its leases, or is gone.
+    told: Notify,
     process: u32,
     /// Taken before the state, where both are.
     reception: Mutex<Reception>,
@@ -64,6 +68,9 @@ struct State {
     forgotten: Vec<u32>,
     /// It was asked to trim and has said nothing since.
     trimmed: bool,
+    /// Questions about leases that it was asked, and those that it has answered.
+    asked: u64,
+    traced: u64,
     /// Why the link is no use any more.
     failure: Option<Error>,
     /// A message was lost, so those behind it must not arrive: they may name what it said.
@@ -73,7 +80,17 @@ struct State {
 
 impl HostLink {
     pub(crate) fn new(socket: Socket, segments: Arc<Segments>, arena: Arena, ledger: Arc<Ledger>) -> Self {
-        Self { socket, segments, arena, ledger, wake: Notify::new(), process: process_id(), reception: Mutex::default(), state: Mutex::default() }
+        Self {
+            socket,
+            segments,
+            arena,
+            ledger,
+            wake: Notify::new(),
+            told: Notify::new(),
+            process: process_id(),
+            reception: Mutex::default(),
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -287,6 +304,10 @@ impl HostLink {
                 self.discarded(segment)?;
                 Some(Incoming::Discarded(segment))
             }
+            ToHost::Traced { ask, keepers } => {
+                self.take_keepers(ask, keepers)?;
+                None
+            }
             ToHost::Schema { schema, bytes } => {
                 let schema_ref = exchange::decode_schema(&bytes)?;
                 let mut state = self.state();
@@ -421,6 +442,7 @@ impl HostLink {
         state.granted.clear();
         let owned = std::mem::take(&mut state.owned);
         drop(state);
+        self.told.notify_waiters();
         drop(leases);
         for segment in owned.iter() {
             self.segments.remove(segment.id());

@@ -8,21 +8,31 @@ use arrow_array::{Array, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_data::ArrayData;
 
+use super::worker::InputLease;
 use crate::exchange::Mapped;
 use crate::failure::{Code, Error, Result};
-use crate::memory::{Block, Extent, Segment, Space};
+use crate::memory::{Block, Claim, Extent, Segment, Space};
 
-/// The memory of one lease: buffers that lay in shared memory already, whose owners hold leases of their own, and the block into which the rest was
-/// copied. Nothing else of the batch is kept: what its other buffers need for their release may be an interpreter, and a lease may end on any thread.
-#[derive(Debug, Default)]
+/// The memory of one lease: what lay in shared memory already, and the block into which the rest was copied. Nothing else of the batch is kept: what its
+/// other buffers need for their release may be an interpreter, and a lease may end on any thread.
+#[derive(Default)]
 pub(crate) struct Keep {
+    /// In the host: buffers, whose owners hold leases of their own.
     _buffers: Vec<Buffer>,
+    /// In a worker: pieces of its heap, and inputs.
+    _claims: Vec<Claim>,
+    _inputs: Vec<Arc<InputLease>>,
     _blocks: Vec<Block>,
 }
 
 impl Keep {
     pub(crate) fn of_block(block: Block) -> Self {
-        Self { _buffers: Vec::new(), _blocks: vec![block] }
+        Self { _blocks: vec![block], ..Self::default() }
+    }
+
+    /// Keeps what a worker's answer names.
+    pub(super) fn of_answer(blocks: Vec<Block>, claims: Vec<Claim>, inputs: Vec<Arc<InputLease>>) -> Self {
+        Self { _blocks: blocks, _claims: claims, _inputs: inputs, ..Self::default() }
     }
 
     /// Keeps what an export of `batch` into `space` names.
@@ -32,7 +42,7 @@ impl Keep {
         if !copied {
             batch.columns().iter().for_each(|column| shared_buffers(&column.to_data(), space, &mut buffers));
         }
-        Self { _buffers: buffers, _blocks: blocks }
+        Self { _buffers: buffers, _blocks: blocks, ..Self::default() }
     }
 }
 

@@ -12,6 +12,11 @@ use super::result::Lent;
 use crate::exchange::Descriptor;
 use crate::memory::{Extent, Segment};
 
+/// Buffers of one argument that a worker is asked to look for: who keeps one of many columns keeps the batch's lease.
+const EXTENTS_ASKED: usize = 64;
+/// The most characters of a worker's words on what keeps a lease.
+const LONGEST_KEEPER: usize = 300;
+
 /// A batch ready to be sent: its descriptor, and what must live while a worker reads it. It can be sent to one worker after another.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
@@ -65,6 +70,9 @@ pub struct Lease {
     pub age: Duration,
     /// Whether the function has answered, or in a stream has asked for the batch after it: an argument that is still held then was kept.
     pub answered: bool,
+    /// What keeps it in the worker, with the line where that is known: `udfs.py:12 in keep: global `CACHE``. Only where the pool traces leases, the
+    /// worker's language can tell, and it has; these are the worker's words.
+    pub kept_by: Option<String>,
 }
 
 /// The right of the worker to read `extents`; `keep` holds the memory meanwhile.
@@ -75,6 +83,7 @@ pub(super) struct Loan {
     about: About,
     answered: bool,
     argument: Option<Argument>,
+    keeper: Option<String>,
 }
 
 /// Whose a lease is, and since when; all empty for a message of the pool's own.
@@ -157,7 +166,7 @@ impl Leases {
         let about = About { call, batch: batch.batch, function, since: Instant::now() };
         let argument = Argument { schema: batch.schema.clone(), descriptor: batch.descriptor.clone() };
         let (extents, segments, keep) = (batch.extents.clone(), batch.segments.clone(), batch.keep.clone());
-        self.lent.insert(number, Loan { extents, segments, keep, about, answered: false, argument: Some(argument) });
+        self.lent.insert(number, Loan { extents, segments, keep, about, answered: false, argument: Some(argument), keeper: None });
         number
     }
 
@@ -166,7 +175,7 @@ impl Leases {
         let number = self.number();
         let about = About { call: 0, batch: 0, function: nameless(), since: Instant::now() };
         let (extents, segments, keep) = ([extent].into(), [segment].into(), Arc::new(keep));
-        let loan = Loan { extents, segments, keep, about, answered: false, argument: None };
+        let loan = Loan { extents, segments, keep, about, answered: false, argument: None, keeper: None };
         self.lent.insert(number, loan);
         number
     }
@@ -262,7 +271,7 @@ impl Leases {
 
     /// All of it, with the number of each; that of a result is no lease of the worker's.
     pub(super) fn list(&self, worker: usize, process: Option<u32>) -> Vec<(u64, Lease)> {
-        let lease = |holder, about: &About, bytes, answered| Lease {
+        let lease = |holder, about: &About, bytes, answered, keeper: Option<&String>| Lease {
             holder,
             worker,
             process,
@@ -272,10 +281,32 @@ impl Leases {
             bytes,
             age: about.since.elapsed(),
             answered,
+            kept_by: keeper.cloned(),
         };
-        let lent = self.lent.iter().map(|(&number, loan)| (number, lease(Holder::Worker, &loan.about, loan.bytes(), loan.answered)));
-        let results = self.results.iter().map(|(&number, held)| (number, lease(Holder::Host, &held.about, held.bytes, true)));
+        let lent =
+            self.lent.iter().map(|(&number, loan)| (number, lease(Holder::Worker, &loan.about, loan.bytes(), loan.answered, loan.keeper.as_ref())));
+        let results = self.results.iter().map(|(&number, held)| (number, lease(Holder::Host, &held.about, held.bytes, true, None)));
         lent.chain(results).collect()
+    }
+
+    /// Arguments that were answered and are still held, the oldest first, as many as a message of so many bytes can name.
+    pub(super) fn kept(&self, most_bytes: usize) -> Vec<(u64, Vec<Extent>)> {
+        let mut kept: Vec<_> = self.lent.iter().filter(|(_, loan)| loan.answered && loan.argument.is_some()).collect();
+        kept.sort_unstable_by_key(|(number, _)| **number);
+        let mut bytes = 0;
+        let named = kept.into_iter().map(|(&number, loan)| (number, loan.extents.iter().take(EXTENTS_ASKED).copied().collect::<Vec<_>>()));
+        let fits = |named: &(u64, Vec<Extent>)| {
+            bytes += 12 + 20 * named.1.len();
+            bytes <= most_bytes
+        };
+        named.take_while(fits).collect()
+    }
+
+    /// A worker's words on what keeps a lease; what is not held any more needs no keeper.
+    pub(super) fn note_keeper(&mut self, number: u64, keeper: &str) {
+        if let Some(loan) = self.lent.get_mut(&number) {
+            loan.keeper = Some(keeper.chars().filter(|letter| !letter.is_control()).take(LONGEST_KEEPER).collect());
+        }
     }
 
     /// Releases that named no lease.

@@ -66,7 +66,11 @@ impl RemoteError {
     pub fn into_error(self) -> Error {
         // Only an exception of the user's is its own sentence; other failures already say what failed and how.
         let raised = self.code.family() == 3 && !self.kind.is_empty();
-        let message = if raised { format!("{}: {}", self.kind, self.message) } else { self.message.clone() };
+        let message = match (raised, self.message.is_empty()) {
+            (false, _) => self.message.clone(),
+            (true, true) => self.kind.clone(),
+            (true, false) => format!("{}: {}", self.kind, self.message),
+        };
         let mut error = Error::new(self.code, message);
         if !self.kind.is_empty() {
             error = error.with_remote(Remote { kind: self.kind, message: self.message, traceback: self.traceback });
@@ -160,6 +164,11 @@ pub enum ToWorker {
     },
     /// Memory is short: segments of the worker's own in which nothing lies are to be given up.
     Trim,
+    /// What keeps the memory of these leases? Each is named with the extents to look for.
+    Trace {
+        ask: u64,
+        leases: Vec<(u64, Vec<Extent>)>,
+    },
     /// A message that lies in shared memory.
     Spilled {
         lease: u64,
@@ -221,6 +230,11 @@ pub enum ToHost {
     Discard {
         segment: u32,
     },
+    /// The answer to a question about leases: what keeps them, as far as it was found.
+    Traced {
+        ask: u64,
+        keepers: Vec<(u64, String)>,
+    },
     Spilled {
         result: u64,
         extent: Extent,
@@ -262,8 +276,11 @@ impl ToWorker {
             Self::Spilled { lease, extent } => put_extent(w.u16(15).u64(*lease), extent),
             Self::Bye => _ = w.u16(16),
             Self::Trim => _ = w.u16(17),
-            Self::Ring { role, len } => _ = w.u16(18).u8(u8::from(*role == Role::Output)).u64(*len),
-            Self::Look => _ = w.u16(19),
+            Self::Trace { ask, leases } => {
+                w.u16(18).u64(*ask).list(leases, |w, (lease, extents)| _ = w.u64(*lease).list(extents, put_extent));
+            }
+            Self::Ring { role, len } => _ = w.u16(19).u8(u8::from(*role == Role::Output)).u64(*len),
+            Self::Look => _ = w.u16(20),
         }
         w.bytes
     }
@@ -297,8 +314,9 @@ impl ToWorker {
             15 => Self::Spilled { lease: r.u64()?, extent: get_extent(&mut r)? },
             16 => Self::Bye,
             17 => Self::Trim,
-            18 => Self::Ring { role: if r.flag()? { Role::Output } else { Role::Input }, len: r.u64()? },
-            19 => Self::Look,
+            18 => Self::Trace { ask: r.u64()?, leases: r.list(|r| Ok((r.u64()?, r.list(get_extent)?)))? },
+            19 => Self::Ring { role: if r.flag()? { Role::Output } else { Role::Input }, len: r.u64()? },
+            20 => Self::Look,
             other => return Err(violation(&format!("a worker knows no message {other}"))),
         };
         r.end()?;
@@ -341,8 +359,9 @@ impl ToHost {
             Self::Release { leases } => _ = w.u16(110).list(leases, |w, id| _ = w.u64(*id)),
             Self::Discard { segment } => _ = w.u16(112).u32(*segment),
             Self::Spilled { result, extent } => put_extent(w.u16(111).u64(*result), extent),
-            Self::RingMapped => _ = w.u16(113),
-            Self::Look => _ = w.u16(114),
+            Self::Traced { ask, keepers } => _ = w.u16(113).u64(*ask).list(keepers, |w, (lease, keeper)| _ = w.u64(*lease).text(keeper)),
+            Self::RingMapped => _ = w.u16(114),
+            Self::Look => _ = w.u16(115),
         }
         Ok(w.bytes)
     }
@@ -380,8 +399,9 @@ impl ToHost {
             110 => Self::Release { leases: r.list(Reader::u64)? },
             112 => Self::Discard { segment: r.u32()? },
             111 => Self::Spilled { result: r.u64()?, extent: get_extent(&mut r)? },
-            113 => Self::RingMapped,
-            114 => Self::Look,
+            113 => Self::Traced { ask: r.u64()?, keepers: r.list(|r| Ok((r.u64()?, r.text()?)))? },
+            114 => Self::RingMapped,
+            115 => Self::Look,
             other => return Err(violation(&format!("a host knows no message {other}"))),
         };
         r.end()?;

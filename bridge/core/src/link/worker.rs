@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::MAX_PACKET;
+use super::answer::{Answer, Borrowed};
 use super::keep::{Keep, bad, within};
 use super::message::{Copies, RemoteError, ToHost, ToWorker};
 use super::reception::Reception;
@@ -16,22 +17,30 @@ use super::ring::{Put, RingReader, RingWriter};
 use super::socket::{Packet, Socket};
 use super::spin::Spin;
 use super::suppressed::Suppressed;
+use super::trace::{Kept, Tracer};
 use super::wire::violation;
-use crate::exchange::{self, Descriptor, Direction, Ledger, Mapped, Mode, Resolve};
+use crate::exchange::{self, CopyReport, Descriptor, Direction, Ledger, Mapped, Mode, Reason, Resolve};
 use crate::failure::{Code, Error, Result};
-use crate::memory::{Arena, Block, Extent, OwnWords, Role, Segment, Segments, Source, Space, Words, process_id};
+use crate::memory::{Arena, Extent, Heap, OwnWords, Role, Segment, Segments, Source, Words, process_id};
+
+/// Wishes for room in the heap that may be in vain.
+const MOST_WISHES: u8 = 8;
 
 /// A worker's end. One thread at a time receives; releases may be sent from any thread at any time, without the interpreter's lock.
 pub struct WorkerLink {
     socket: Socket,
     segments: Segments,
     arena: Arena,
+    /// The process's heap in the arena's segments, where there is one.
+    heap: Option<Heap>,
     process: u32,
     /// The way in, for the one thread that receives.
     inward: Mutex<Inward>,
     state: Mutex<State>,
     /// The way out, in which packets and what goes by the ring keep their order. Taken behind the state, where both are.
     outward: Mutex<Option<RingWriter>>,
+    borrowed: Mutex<Borrowed>,
+    tracer: OnceLock<Tracer>,
     /// Told when the inbox may have something new, or nobody receives any more.
     arrived: Condvar,
 }
@@ -55,6 +64,8 @@ struct State {
     answering: bool,
     /// The thread that receives is awake, and sends what was gathered before it sleeps.
     awake: bool,
+    /// Wishes for room in the heap since a result last lay there.
+    wishes: u8,
 }
 
 #[derive(Default)]
@@ -77,14 +88,18 @@ pub enum Received {
 impl WorkerLink {
     /// The end that the host started this process with.
     pub fn new(descriptor: OwnedFd) -> Arc<Self> {
+        let heap = Heap::get();
         Arc::new_cyclic(|link| Self {
             socket: Socket::from_descriptor(descriptor),
             segments: Segments::default(),
-            arena: Arena::new(HostMemory { link: link.clone() }),
+            arena: Arena::with_heap(HostMemory { link: link.clone() }, heap),
+            heap,
             process: process_id(),
             inward: Mutex::default(),
             state: Mutex::default(),
             outward: Mutex::default(),
+            borrowed: Mutex::default(),
+            tracer: OnceLock::new(),
             arrived: Condvar::new(),
         })
     }
@@ -98,7 +113,7 @@ impl WorkerLink {
     /// # Errors
     /// Whatever breaks the protocol, and `FORKED_HANDLE` in a forked child: the link is its parent's.
     pub fn receive(&self) -> Result<Received> {
-        let message = self.wait(|_| true)?;
+        let message = self.wait_answering(|_| true)?;
         // A call sends what was gathered behind its answer.
         if !matches!(message, Some(ToWorker::Call { .. })) {
             self.send_gathered()?;
@@ -106,12 +121,52 @@ impl WorkerLink {
         Ok(message.map_or(Received::End, Received::Message))
     }
 
+    /// As [`WorkerLink::wait_for`], for who calls functions and waits for what comes next: answers the host's questions about leases meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn wait_for_next(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<ToWorker> {
+        let message = self.wait_answering(wanted)?.ok_or_else(host_gone)?;
+        self.send_gathered()?;
+        Ok(message)
+    }
+
+    fn wait_answering(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<Option<ToWorker>> {
+        loop {
+            match self.wait(|message| wanted(message) || matches!(message, ToWorker::Trace { .. }))? {
+                // Here and not where it arrives: looking through an interpreter needs its lock, whose holder may be waiting for a message.
+                Some(ToWorker::Trace { ask, leases }) => {
+                    // What was released is kept by nobody.
+                    self.send_gathered()?;
+                    self.tell_keepers(ask, &leases)?;
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Has this language answer questions about what keeps leases.
+    pub(crate) fn set_tracer(&self, tracer: Tracer) {
+        _ = self.tracer.set(tracer);
+    }
+
+    fn tell_keepers(&self, ask: u64, leases: &[(u64, Vec<Extent>)]) -> Result<()> {
+        let range = |extent: &Extent| {
+            let mapped = self.resolve_segment(*extent, ()).ok()?;
+            let start = mapped.ptr.as_ptr().addr();
+            Some(start..start + mapped.len)
+        };
+        let kept = |(lease, extents): &(u64, Vec<Extent>)| Kept { lease: *lease, memory: extents.iter().filter_map(range).collect() };
+        let keepers = self.tracer.get().map_or_else(Vec::new, |tracer| tracer(leases.iter().map(kept).collect()));
+        self.send(&ToHost::Traced { ask, keepers })
+    }
+
     /// Waits for the first message that is wanted; the others stay in order in the inbox.
     ///
     /// # Errors
     /// As [`WorkerLink::receive`], and `HOST_GONE`.
     pub fn wait_for(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<ToWorker> {
-        let message = self.wait(wanted)?.ok_or_else(|| Error::new(Code::HostGone, "the host is gone"))?;
+        let message = self.wait(wanted)?.ok_or_else(host_gone)?;
         self.send_gathered()?;
         Ok(message)
     }
@@ -159,6 +214,14 @@ impl WorkerLink {
     /// A batches function begins to be served, or no more is.
     pub(crate) fn set_stream(&self, call: Option<u64>) {
         self.state().stream = call;
+        self.open_heap(call.is_some());
+    }
+
+    /// What a function builds may lie in segments; what it is made of, and what this side needs, does not.
+    fn open_heap(&self, open: bool) {
+        if let Some(heap) = self.heap {
+            heap.open(open);
+        }
     }
 
     /// Asks for an input of an open stream; a function that has ended may have left a thread behind that still asks.
@@ -345,11 +408,14 @@ impl WorkerLink {
     /// From here to the answer, releases are gathered and sent with it.
     pub(crate) fn begin_answer(&self) {
         self.state().answering = true;
+        self.open_heap(true);
     }
 
     /// Sends the releases that were gathered.
     pub(crate) fn end_answer(&self) -> Result<()> {
-        self.state().answering = false;
+        if std::mem::take(&mut self.state().answering) {
+            self.open_heap(false);
+        }
         self.send_gathered()
     }
 
@@ -373,14 +439,17 @@ impl WorkerLink {
         // Before the arena is touched, whose pages a forked child does not have.
         self.not_forked()?;
         let ledger = Ledger::default();
-        let export = exchange::export(&batch, self, &ledger, Direction::Result)?;
+        let answer = Answer::new(&self.segments, &self.arena, &self.borrowed);
+        let mut export = exchange::export(&batch, &answer, &ledger, Direction::Result)?;
         step!("worker::exported");
-        let report = ledger.report();
-        let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
         let schema = self.schema_number(&batch.schema())?;
+        drop(batch);
+        let keep = answer.settle(&mut export, &ledger)?;
+        let report = ledger.report();
+        self.wish_for_room(&report)?;
+        let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
         let mut bytes = Vec::new();
         export.descriptor.encode(&mut bytes);
-        let keep = Keep::of_export(&batch, self, export.blocks, &export.extents);
         let result = self.state().keep(keep);
         let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor: bytes });
         if sent.is_err() {
@@ -391,6 +460,23 @@ impl WorkerLink {
         sent?;
         step!(only "worker::sent");
         if self.state().answering { Ok(()) } else { self.end_answer() }
+    }
+
+    /// Where a result had to be copied since the heap had no room for it, the next shall find some. Nobody waits for the answer. What a function keeps,
+    /// or brings from elsewhere, is not helped by room: after a few wishes in vain there are no more.
+    fn wish_for_room(&self, report: &CopyReport) -> Result<()> {
+        let Some(heap) = self.heap else { return Ok(()) };
+        let (missed, copied) = (heap.missed(), report.copied_because(Direction::Result, Reason::ResultNotShared));
+        let mut state = self.state();
+        if report.bytes_shared() > 0 {
+            state.wishes = 0;
+        }
+        if missed.is_none_or(|missed| copied < missed as u64) || state.wishes == MOST_WISHES {
+            return Ok(());
+        }
+        state.wishes += 1;
+        drop(state);
+        self.send(&ToHost::NeedSegment { len: copied })
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
@@ -413,8 +499,14 @@ impl WorkerLink {
     pub fn import(self: &Arc<Self>, schema: u32, lease: u64, descriptor: &[u8]) -> Result<RecordBatch> {
         let schema = self.schema(schema)?;
         let memory = InputMemory { link: self, lease: Arc::new(InputLease { link: self.clone(), lease }) };
+        let descriptor = Descriptor::decode(descriptor)?;
+        self.borrowed().insert(lease, &memory.lease, descriptor.extents().collect());
         // The host is believed: it could do to this process whatever it likes.
-        exchange::import(&Descriptor::decode(descriptor)?, &schema, &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
+        exchange::import(&descriptor, &schema, &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
+    }
+
+    fn borrowed(&self) -> MutexGuard<'_, Borrowed> {
+        self.borrowed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn resolve_segment<O: Send + Sync + 'static>(&self, extent: Extent, owner: O) -> Result<Mapped> {
@@ -427,6 +519,7 @@ impl WorkerLink {
         if process_id() != self.process {
             return;
         }
+        self.borrowed().remove(lease);
         let mut state = self.state();
         state.releases.push(lease);
         step!(only "worker::release");
@@ -440,6 +533,11 @@ impl WorkerLink {
         {
             state.releases.clear();
         }
+    }
+
+    /// Whether the descriptor is still that of a link: a function may have closed it, or put another file in its place.
+    pub(crate) fn is_open(&self) -> bool {
+        rustix::net::sockopt::socket_type(&self.socket).is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
     }
 
     fn try_send(&self, outward: &mut Option<RingWriter>, bytes: &[u8]) -> Result<bool> {
@@ -478,20 +576,14 @@ impl State {
     }
 }
 
-impl Space for WorkerLink {
-    fn allocate(&self, len: usize) -> Result<Block> {
-        self.arena.allocate(len)
-    }
-
-    fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
-        self.segments.locate(ptr, len)
-    }
-}
-
 impl AsFd for WorkerLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+fn host_gone() -> Error {
+    Error::new(Code::HostGone, "the host is gone")
 }
 
 /// A worker's source of segments: the host.
@@ -524,7 +616,7 @@ impl Source for HostMemory {
 }
 
 /// The right of this worker to read an input; its last drop is the release.
-struct InputLease {
+pub(super) struct InputLease {
     link: Arc<WorkerLink>,
     lease: u64,
 }

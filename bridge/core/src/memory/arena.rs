@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::free_list::{ALIGNMENT, FreeList};
+use super::heap::{Heap, Share};
 use super::{Extent, Segment};
 use crate::failure::{Code, Error, Result};
 
@@ -34,6 +37,9 @@ pub trait Source: Send + Sync {
 
     /// Hears that a piece came back.
     fn freed(&self) {}
+
+    /// Hears that nothing of a segment is in use any more.
+    fn idle(&self) {}
 }
 
 /// An allocator over the segments that this process writes. Cloning gives another handle to the same arena.
@@ -61,6 +67,8 @@ pub struct Arena {
 
 struct Inner {
     source: Box<dyn Source>,
+    /// Where its segments are the process's heap too.
+    heap: Option<Heap>,
     segments: Mutex<Vec<Pieces>>,
     // One thread at a time grows: two that find the arena full at once should share what the first one gets.
     growing: Mutex<()>,
@@ -68,13 +76,64 @@ struct Inner {
 
 struct Pieces {
     segment: Arc<Segment>,
-    free: FreeList,
+    free: Free,
+    /// Since when nothing of it is in use.
+    idle: Option<Instant>,
+}
+
+/// The free ranges of a segment: the arena's own affair, or one with the heap of the process.
+enum Free {
+    Own(FreeList),
+    Shared(Share),
+}
+
+impl Free {
+    fn take(&mut self, len: usize) -> Option<usize> {
+        match self {
+            Free::Own(list) => list.take(len),
+            Free::Shared(share) => share.take(len),
+        }
+    }
+
+    fn give(&mut self, offset: usize, len: usize) {
+        match self {
+            Free::Own(list) => list.give(offset, len),
+            Free::Shared(share) => share.give(offset, len),
+        }
+    }
+
+    /// Takes `len` bytes at this offset, if they are free.
+    fn extend(&mut self, offset: usize, len: usize) -> bool {
+        match self {
+            Free::Own(list) => list.extend(offset, len),
+            Free::Shared(_) => false,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        match self {
+            Free::Own(list) => list.is_whole(),
+            Free::Shared(share) => share.is_whole(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Free::Own(list) => list.free(),
+            Free::Shared(share) => share.free(),
+        }
+    }
 }
 
 impl Arena {
     /// An empty arena; it asks `source` when it first needs memory.
     pub fn new(source: impl Source + 'static) -> Self {
-        Self { inner: Arc::new(Inner { source: Box::new(source), segments: Mutex::default(), growing: Mutex::default() }) }
+        Self::with_heap(source, None)
+    }
+
+    /// An empty arena whose segments are the process's heap too, where there is one.
+    pub(crate) fn with_heap(source: impl Source + 'static, heap: Option<Heap>) -> Self {
+        Self { inner: Arc::new(Inner { source: Box::new(source), heap, segments: Mutex::default(), growing: Mutex::default() }) }
     }
 
     /// A piece of `len` bytes, from a segment that is there or from a new one.
@@ -83,13 +142,18 @@ impl Arena {
     /// `MEMORY_LIMIT` or `SHARED_MEMORY_FULL` where there is no room, even after idle segments were given back.
     pub fn allocate(&self, len: usize) -> Result<Block> {
         let size = rounded(len)?;
-        if let Some(block) = self.inner.take(len, size) {
-            return Ok(block);
+        let (segment, offset) = self.obtain(size)?;
+        Ok(Block { arena: self.inner.clone(), segment, offset, len, size })
+    }
+
+    fn obtain(&self, size: usize) -> Result<Piece> {
+        if let Some(piece) = self.inner.take(size) {
+            return Ok(piece);
         }
         let _one_at_a_time = self.inner.growing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         loop {
-            if let Some(block) = self.inner.take(len, size) {
-                return Ok(block);
+            if let Some(piece) = self.inner.take(size) {
+                return Ok(piece);
             }
             let segment = match self.inner.source.segment(size) {
                 Err(error) if error.code() == Code::MemoryLimit && self.discard_idle() > 0 => self.inner.source.segment(size)?,
@@ -103,26 +167,71 @@ impl Arena {
 
     /// Adds a segment that this process can write.
     pub fn adopt(&self, segment: Arc<Segment>) {
-        let free = FreeList::new(segment.len());
-        self.inner.segments().push(Pieces { segment, free });
+        let free = match self.inner.heap {
+            Some(heap) => Free::Shared(heap.adopt(segment.clone())),
+            None => Free::Own(FreeList::new(segment.len())),
+        };
+        self.inner.segments().push(Pieces { segment, free, idle: Some(Instant::now()) });
     }
 
     /// Bytes that are free in each segment, by its number.
     pub fn free_bytes(&self) -> BTreeMap<u32, usize> {
-        self.inner.segments().iter().map(|pieces| (pieces.segment.id(), pieces.free.free())).collect()
+        self.inner.segments().iter().map(|pieces| (pieces.segment.id(), pieces.free.bytes())).collect()
     }
 
     /// Gives back every segment of which nothing is in use, and says how many there were.
     pub fn discard_idle(&self) -> usize {
+        self.discard_idle_for(Duration::ZERO).0
+    }
+
+    /// Gives back every segment of which nothing has been in use for so long; says how many there were, and how many are not idle long enough yet.
+    pub(super) fn discard_idle_for(&self, rest: Duration) -> (usize, usize) {
         let mut segments = self.inner.segments();
-        let (idle, kept): (Vec<Pieces>, Vec<Pieces>) = std::mem::take(&mut *segments).into_iter().partition(|pieces| pieces.free.is_whole());
+        let is_over = |pieces: &Pieces| match &pieces.free {
+            Free::Own(_) => pieces.idle.is_some_and(|since| since.elapsed() >= rest),
+            // What the heap has of it is not seen here.
+            Free::Shared(share) => share.retire(),
+        };
+        let (idle, kept): (Vec<Pieces>, Vec<Pieces>) = std::mem::take(&mut *segments).into_iter().partition(is_over);
+        let waiting = kept.iter().filter(|pieces| pieces.idle.is_some()).count();
         *segments = kept;
         drop(segments);
         let count = idle.len();
         for pieces in idle {
             self.inner.source.discard(pieces.segment);
         }
-        count
+        (count, waiting)
+    }
+}
+
+/// By address instead of by [`Block`]: for a memory allocator, which has no place to keep one.
+impl Arena {
+    /// A piece of `len` bytes; where it `may_grow`, from a new segment if need be.
+    pub(super) fn take(&self, len: usize, may_grow: bool) -> Option<NonNull<u8>> {
+        let size = rounded(len).ok()?;
+        let (segment, offset) = if may_grow { self.obtain(size).ok()? } else { self.inner.take(size)? };
+        NonNull::new(segment.as_mut_ptr()?.wrapping_add(offset))
+    }
+
+    /// Takes back a piece of `len` bytes; `false` where it is none of this arena's.
+    pub(super) fn give(&self, piece: NonNull<u8>, len: usize) -> bool {
+        let at = |pieces: &mut Pieces| pieces.segment.offset_of(piece.as_ptr());
+        rounded(len).is_ok_and(|size| self.inner.give(at, size))
+    }
+
+    /// Makes a piece longer or shorter where it lies, if that can be done.
+    pub(super) fn resize(&self, piece: NonNull<u8>, len: usize, new_len: usize) -> bool {
+        let (Ok(size), Ok(new_size)) = (rounded(len), rounded(new_len)) else { return false };
+        let mut segments = self.inner.segments();
+        let found = segments.iter_mut().find_map(|pieces| Some((pieces.segment.offset_of(piece.as_ptr())?, &mut pieces.free)));
+        let Some((offset, free)) = found else { return false };
+        if new_size > size {
+            return free.extend(offset + size, new_size - size);
+        }
+        if new_size < size {
+            free.give(offset + new_size, size - new_size);
+        }
+        true
     }
 }
 
@@ -131,19 +240,33 @@ impl Inner {
         self.segments.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn take(self: &Arc<Self>, len: usize, size: usize) -> Option<Block> {
+    fn take(&self, size: usize) -> Option<Piece> {
         let mut segments = self.segments();
-        let (segment, offset) = segments.iter_mut().find_map(|pieces| Some((pieces.segment.clone(), pieces.free.take(size)?)))?;
-        Some(Block { arena: self.clone(), segment, offset, len, size })
+        let (pieces, offset) = segments.iter_mut().find_map(|pieces| pieces.free.take(size).map(|offset| (pieces, offset)))?;
+        pieces.idle = None;
+        Some((pieces.segment.clone(), offset))
     }
 
-    fn give(&self, segment: u32, offset: usize, size: usize) {
-        if let Some(pieces) = self.segments().iter_mut().find(|pieces| pieces.segment.id() == segment) {
-            pieces.free.give(offset, size);
+    /// Takes back `size` bytes at the offset that `at` finds in one of the segments; says whether it did.
+    fn give(&self, at: impl Fn(&mut Pieces) -> Option<usize>, size: usize) -> bool {
+        let mut segments = self.segments();
+        let Some((offset, pieces)) = segments.iter_mut().find_map(|pieces| Some((at(pieces)?, pieces))) else { return false };
+        pieces.free.give(offset, size);
+        let idle = pieces.free.is_whole();
+        if idle {
+            pieces.idle = Some(Instant::now());
         }
+        drop(segments);
         self.source.freed();
+        if idle {
+            self.source.idle();
+        }
+        true
     }
 }
+
+/// Where a piece begins: its segment, and the bytes before it.
+type Piece = (Arc<Segment>, usize);
 
 fn rounded(len: usize) -> Result<usize> {
     len.max(1).checked_next_multiple_of(ALIGNMENT).ok_or_else(|| Error::new(Code::BatchTooLarge, format!("{len} bytes cannot be allocated")))
@@ -196,7 +319,8 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.arena.give(self.segment.id(), self.offset, self.size);
+        let (id, offset) = (self.segment.id(), self.offset);
+        self.arena.give(|pieces| (pieces.segment.id() == id).then_some(offset), self.size);
     }
 }
 
@@ -272,6 +396,22 @@ mod tests {
         drop(arena.allocate(8192).unwrap());
         arena.allocate(16384).unwrap();
         assert_eq!(host.budget.used(), 16384);
+    }
+
+    #[test]
+    fn pieces_by_address_grow_in_place_and_come_back() {
+        let (arena, _host) = arena(16384);
+        let piece = arena.take(100, true).unwrap();
+        assert!(arena.resize(piece, 100, 4000), "all behind it is free");
+        let neighbour = arena.take(64, false).unwrap();
+        assert!(!arena.resize(piece, 4000, 4200));
+        assert!(arena.resize(piece, 4000, 10));
+        assert!(arena.take(8192, false).is_none() && arena.take(usize::MAX, true).is_none());
+        assert_eq!(arena.discard_idle(), 0);
+        assert!(!arena.give(NonNull::dangling(), 64), "none of this arena's");
+        assert!(arena.give(neighbour, 64) && arena.give(piece, 10));
+        assert_eq!(arena.discard_idle_for(Duration::MAX), (0, 1));
+        assert_eq!(arena.discard_idle_for(Duration::ZERO), (1, 0));
     }
 
     #[test]

@@ -7,7 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::failure::{Code, Error, Result};
 
-/// The limit on the segments of one pool, inputs and outputs together.
+const PAGE: usize = 4096;
+const HUGE_PAGE: usize = 2 << 20;
+/// A segment doubles what its writer has, within these bounds, unless one batch needs more.
+pub(crate) const SMALLEST: usize = 4 << 20;
+const LARGEST: usize = 64 << 20;
+
+/// The limit on the segments of one pool, inputs and outputs together; or on those of a host's heap.
 #[derive(Clone, Debug)]
 pub struct Budget {
     shared: Arc<Counts>,
@@ -74,6 +80,30 @@ impl Budget {
             .with_hint("give the control group more memory, lower the pool's memory limit, or send smaller batches")),
             _ => Ok(reservation),
         }
+    }
+}
+
+impl Budget {
+    /// Half of what the machine or control group has left, at least 64 MiB.
+    pub(crate) fn default_limit() -> u64 {
+        available_memory().map_or(1 << 30, |bytes| bytes / 2).max(64 << 20)
+    }
+
+    /// Sets aside a segment with room for `len` bytes, for a writer that has `have` bytes already: as large as what there is, at least 4 MiB and at
+    /// most 64 MiB, or larger for a larger piece.
+    ///
+    /// # Errors
+    /// As [`Budget::reserve`], and `BATCH_TOO_LARGE` where the limit could never allow it.
+    pub(crate) fn reserve_segment(&self, len: usize, have: usize) -> Result<Reservation> {
+        let too_large = || Error::new(Code::BatchTooLarge, format!("{len} bytes are more than a segment can have"));
+        let least = len.checked_next_multiple_of(PAGE).ok_or_else(too_large)?;
+        let usual = len.checked_next_multiple_of(HUGE_PAGE).ok_or_else(too_large)?.max(have.clamp(SMALLEST, LARGEST));
+        if least as u64 > self.limit() {
+            let message = format!("{len} bytes are more than the pool's memory limit of {} allows at all", self.limit());
+            return Err(Error::new(Code::BatchTooLarge, message).with_hint("send smaller batches, or raise the pool's memory limit"));
+        }
+        // Near the limit a smaller segment is better than none.
+        self.reserve(usual).or_else(|_| self.reserve(least))
     }
 }
 

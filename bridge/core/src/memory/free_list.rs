@@ -44,9 +44,27 @@ impl FreeList {
         }
     }
 
+    /// Takes the `more` bytes behind a piece that ends at `end`, where they are free.
+    pub(super) fn extend(&mut self, end: usize, more: usize) -> bool {
+        let index = self.ranges.partition_point(|&(start, _)| start < end);
+        match self.ranges.get(index) {
+            Some(&(start, free)) if start == end && free == more => _ = self.ranges.remove(index),
+            Some(&(start, free)) if start == end && free > more => self.ranges[index] = (start + more, free - more),
+            _ => return false,
+        }
+        true
+    }
+
     /// Bytes that are not in use.
     pub(super) fn free(&self) -> usize {
         self.ranges.iter().map(|&(_, free)| free).sum()
+    }
+
+    /// The ranges that are in use.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let ends = std::iter::once(0).chain(self.ranges.iter().map(|&(start, free)| start + free));
+        let starts = self.ranges.iter().map(|&(start, _)| start).chain([self.size]);
+        ends.zip(starts).filter(|(end, start)| start > end).map(|(end, start)| (end, start - end))
     }
 
     /// Whether nothing of the segment is in use.
@@ -67,10 +85,22 @@ mod tests {
             let pieces: Vec<usize> = (0..3).map(|_| list.take(64).unwrap()).collect();
             assert_eq!(pieces, [0, 64, 128]);
             assert!(list.take(128).is_none());
+            assert!(list.in_use().eq([(0, 192)]));
             for piece in order {
                 list.give(pieces[piece], 64);
             }
             assert!(list.is_whole(), "{order:?} {list:?}");
         }
+    }
+
+    #[test]
+    fn a_piece_grows_into_what_is_free_behind_it_and_nowhere_else() {
+        let mut list = FreeList::new(256);
+        assert_eq!([list.take(64), list.take(64)], [Some(0), Some(64)]);
+        assert!(!list.extend(64, 64), "a neighbour is behind it");
+        assert!(list.extend(128, 64) && !list.extend(192, 128) && list.extend(192, 64));
+        assert!(!list.extend(256, 64), "nothing is behind the end");
+        list.give(64, 192);
+        assert!(list.extend(64, 192) && list.free() == 0);
     }
 }

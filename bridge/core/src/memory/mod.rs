@@ -12,17 +12,23 @@
 mod arena;
 mod budget;
 mod free_list;
+mod heap;
 mod process;
 mod segment;
 mod segments;
+mod shared;
 mod words;
 
 pub use arena::{Arena, Block, Source, Space};
-pub(crate) use budget::count_in;
 pub use budget::{Budget, available_memory, out_of_memory_kills};
+pub(crate) use budget::{SMALLEST, count_in};
+pub use heap::join;
+pub(crate) use heap::{Claim, Heap};
 pub(crate) use process::process_id;
 pub use segment::{Role, Segment};
 pub use segments::Segments;
+pub use shared::SharedAlloc;
+pub(crate) use shared::{Keeper, heap_locate, heap_segment};
 pub(crate) use words::{OwnWords, Words};
 
 /// A portable pointer: bytes in a segment, by number instead of by address.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -37,6 +38,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A number that no segment of this process has had.
+    pub(crate) fn new_id() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Makes a segment of `reservation`'s size in the host: pages reserved, size sealed, mapped writable for inputs and read-only
     /// for outputs. An input segment is closed to every later writer here and now.
     ///
@@ -66,8 +73,8 @@ impl Segment {
         let segment = Self { id, role, file: file.into(), map, writable, _reservation: Some(reservation) };
         if writable {
             segment.close_to_writers()?;
-            segment.warm();
         }
+        segment.warm();
         Ok(segment)
     }
 
@@ -98,9 +105,9 @@ impl Segment {
             .map_err(|error| Error::system(Code::SharedMemoryFull, "cannot map a shared memory segment", error))?;
         let segment = Self { id, role, file: file.into(), map, writable, _reservation: None };
         if writable {
-            segment.advise(Advice::LinuxDontFork);
-            segment.warm();
+            segment.hide_from_children();
         }
+        segment.warm();
         Ok(segment)
     }
 
@@ -145,16 +152,26 @@ impl Segment {
         self.writable.then(|| self.map.as_mut_ptr())
     }
 
+    /// How far behind the first byte an address lies, if it lies in the segment.
+    pub(super) fn offset_of(&self, ptr: *const u8) -> Option<usize> {
+        (ptr as usize).checked_sub(self.as_ptr() as usize).filter(|&offset| offset < self.len())
+    }
+
     /// The descriptor, to be sent to a worker.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// A forked child does not have the mapping, so it cannot write what this process shares with others.
+    pub(super) fn hide_from_children(&self) {
+        self.advise(Advice::LinuxDontFork);
     }
 
     /// Asks for huge pages where the kernel allows them and brings the pages in at once: one system call costs a fraction of a
     /// fault for each page, and it reports a shortage as an error where a touch would be a signal.
     fn warm(&self) {
         self.advise(Advice::LinuxHugepage);
-        self.advise(Advice::LinuxPopulateWrite);
+        self.advise(if self.writable { Advice::LinuxPopulateWrite } else { Advice::LinuxPopulateRead });
     }
 
     /// Advice is advice: an older kernel that refuses it leaves a slower segment, not a broken one.

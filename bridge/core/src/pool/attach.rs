@@ -40,6 +40,7 @@ pub(super) async fn answer_all(inner: Arc<Inner>) {
             continue;
         };
         if stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw()) {
+            inner.find_who_keeps(PATIENCE / 2).await;
             let answer = report(&inner).to_string();
             _ = tokio::time::timeout(PATIENCE, write(&stream, answer.as_bytes())).await;
         }
@@ -85,6 +86,7 @@ fn report(inner: &Inner) -> Value {
         json!({
             "holder": lease.holder.name(), "worker": lease.worker, "pid": lease.process, "function": lease.function, "batch": lease.batch,
             "call": lease.call, "bytes": lease.bytes, "age_seconds": lease.age.as_secs_f64(), "answered": lease.answered,
+            "kept_by": lease.kept_by,
         })
     });
     let segments = inner.memory.segments.all();

@@ -14,16 +14,17 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::attach;
 use super::capsules::{self, Capsules};
+use super::idle;
 use super::launches::{self, Crew};
 use super::memory::{Inputs, Memory};
 use super::places::Places;
 use super::registry::Registry;
-use super::{DeadLetters, Inner, Pool};
+use super::{DeadLetters, Inner, Pool, tidy, trace};
 use crate::exchange::Mode;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
-use crate::memory::{Arena, available_memory, process_id};
-use crate::worker::{Limits, START_LIMIT, Spawner, Supervisor};
+use crate::memory::{Arena, Budget, process_id};
+use crate::worker::{Limits, START_LIMIT, Spawner, Supervisor, nursery};
 
 /// The most batches that may be under way.
 const MOST_BATCHES: usize = 1 << 20;
@@ -54,6 +55,7 @@ pub(super) struct Options {
     pub(super) result_limit: Option<u64>,
     pub(super) start_limit: Duration,
     pub(super) capsules: capsules::Settings,
+    pub(super) trace_leases: bool,
 }
 
 impl Default for PoolBuilder {
@@ -78,6 +80,7 @@ impl Default for PoolBuilder {
                 result_limit: None,
                 start_limit: START_LIMIT,
                 capsules: capsules::Settings::default(),
+                trace_leases: trace::wanted(),
             },
         }
     }
@@ -173,7 +176,7 @@ impl PoolBuilder {
         self
     }
 
-    /// The most descriptors that a worker may have open (`RLIMIT_NOFILE`), the six that it starts with included; by default as many as this process. A
+    /// The most descriptors that a worker may have open (`RLIMIT_NOFILE`), the seven that it starts with included; by default as many as this process. A
     /// function that opens more is told so by the system.
     pub fn worker_descriptors(mut self, descriptors: u64) -> Self {
         self.options.limits.descriptors = Some(descriptors);
@@ -227,6 +230,23 @@ impl PoolBuilder {
         self
     }
 
+    /// Whether workers say which line keeps an argument that a function has answered and not let go of: [`Pool::leases`] asks them then, and so does a
+    /// shortage of memory for its report. For finding a leak: a worker that is asked looks through all of its objects, and
+    /// [`Pool::leases`] waits for that. Off by default, where `TRANSOM_TRACE_LEASES` does not switch it on; then it costs nothing. Python's workers can
+    /// tell.
+    ///
+    /// ```no_run
+    /// let pool = transom::Pool::builder().python(".venv/bin/python").trace_leases(true).build()?;
+    /// for lease in pool.leases().iter().filter(|lease| lease.answered) {
+    ///     println!("{} bytes of `{}`: {:?}", lease.bytes, lease.function, lease.kept_by);
+    /// }
+    /// # Ok::<(), transom::Error>(())
+    /// ```
+    pub fn trace_leases(mut self, wanted: bool) -> Self {
+        self.options.trace_leases = wanted;
+        self
+    }
+
     /// No capsules, whatever the environment says.
     pub(crate) fn without_capsules(mut self) -> Self {
         self.options.capsules.place = capsules::Place::Nowhere;
@@ -246,9 +266,10 @@ impl PoolBuilder {
         let options = self.options;
         check(&options)?;
         let spawner = Spawner::new()?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Error::io("cannot make an event loop", &error))?;
-        let memory = Arc::new(Memory::new(options.memory_limit.unwrap_or_else(default_limit)));
+        // What makes a segment is a thread of its own, which need not wait long for the next.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(Duration::from_secs(1)).build();
+        let runtime = runtime.map_err(|error| Error::io("cannot make an event loop", &error))?;
+        let memory = Arc::new(Memory::new(options.memory_limit.unwrap_or_else(Budget::default_limit)));
         let (closing, closed) = watch::channel(false);
         let (crews, orders) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
@@ -297,11 +318,15 @@ impl Home {
     async fn keep(mut self) {
         let mut closed = self.closed.clone();
         let mut attached = std::pin::pin!(attach::answer_all(self.owner.clone()));
+        let mut idle = std::pin::pin!(idle::give_back(self.owner.clone()));
+        let mut tidied = std::pin::pin!(tidy::keep(self.owner.memory.clone()));
         loop {
             tokio::select! {
                 Some(crew) = self.orders.recv() => self.supervise(crew),
                 Some(ended) = self.supervisors.join_next_with_id() => self.look_at(ended),
                 () = &mut attached => {}
+                () = &mut idle => {}
+                () = &mut tidied => {}
                 _ = closed.wait_for(|closing| *closing) => break,
             }
         }
@@ -311,9 +336,11 @@ impl Home {
     }
 
     fn supervise(&mut self, crew: Crew) {
+        let (nursery, keeper) = nursery(&crew.launch, &self.spawner, crew.processes().count(), self.owner.options.mode != Mode::Strict);
+        self.supervisors.spawn(keeper.keep(self.closed.clone()));
         for workers in crew.processes() {
             let (owner, launch) = (self.owner.clone(), crew.launch.clone());
-            let place = Supervisor { owner, workers: workers.clone(), launch, spawner: self.spawner.clone(), closing: self.closed.clone() };
+            let place = Supervisor { owner, workers: workers.clone(), launch, nursery: nursery.clone(), closing: self.closed.clone() };
             self.places.insert(self.supervisors.spawn(place.run()).id(), workers);
         }
     }
@@ -348,8 +375,4 @@ fn check(options: &Options) -> Result<()> {
     options.limits.check()?;
     // The first use of another language's program says whether it is there.
     launches::present(&options.python, "interpreter", launches::PYTHON_HINT)
-}
-
-fn default_limit() -> u64 {
-    available_memory().map_or(1 << 30, |bytes| bytes / 2).max(64 << 20)
 }

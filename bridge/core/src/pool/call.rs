@@ -147,7 +147,7 @@ impl Inner {
         for extent in &export.extents {
             if !segments.iter().any(|segment| segment.id() == extent.segment) {
                 let gone = || Error::new(Code::Internal, format!("segment {} is not in the pool", extent.segment));
-                segments.push(self.memory.segments.get(extent.segment).ok_or_else(gone)?);
+                segments.push(self.memory.segment(extent.segment).ok_or_else(gone)?);
             }
         }
         Ok(segments.into())
@@ -321,7 +321,10 @@ impl Shortage {
         }
         match self.since {
             // Once for each wait: workers that trim must ask for new segments soon.
-            None => inner.memory.trim(),
+            None => {
+                inner.memory.trim();
+                inner.ask_who_keeps();
+            }
             Some(since) if inner.is_over(since, MEMORY_WAIT) => return Err(inner.explained(error)),
             Some(_) => {}
         }
@@ -366,7 +369,7 @@ impl Space for Inner {
     }
 
     fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
-        self.memory.segments.locate(ptr, len)
+        self.memory.locate(ptr, len)
     }
 }
 
@@ -378,7 +381,7 @@ struct OwnMemory<'a> {
 
 impl Resolve for OwnMemory<'_> {
     fn resolve(&self, extent: Extent) -> Result<Mapped> {
-        let segment = self.inner.memory.segments.get(extent.segment);
+        let segment = self.inner.memory.segment(extent.segment);
         let segment = segment.ok_or_else(|| Error::new(Code::Internal, "a segment of this pool is not in it"))?;
         within(&segment, extent, self.keep.clone(), false)
     }

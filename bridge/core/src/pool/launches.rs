@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::builder::Options;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
-use crate::worker::Launch;
+use crate::worker::{Launch, preload};
 
 /// What to do where there is no Python.
 pub(super) const PYTHON_HINT: &str = "give the path of a Python that has transom and pyarrow, such as `.venv/bin/python`";
@@ -38,8 +38,13 @@ pub(super) fn launch(options: &Options, language: Language) -> Result<Launch> {
         Language::Native => Launch::native(native_worker(options)?),
         Language::Java => Launch::java(java(options)?, &options.java_options, &java_class_path(options)?, options.workers),
     };
+    let mut environment = options.environment.clone();
+    if language == Language::Python {
+        // Where there is a reason against it, results are copied; `transom doctor` says the reason.
+        environment.extend(preload(&options.python, &environment).unwrap_or_default());
+    }
     Ok(Launch {
-        environment: options.environment.clone(),
+        environment,
         directory: options.directory.clone(),
         start_limit: options.start_limit,
         limits: options.limits.times(launch.links),

@@ -11,6 +11,8 @@ use crate::link::{Holder, HostLink, Lease};
 
 /// Holders that an error names.
 const NAMED: usize = 4;
+/// Lines that it names for each of them.
+const KEEPERS: usize = 2;
 /// How long to wait for memory where all that is lent was answered: nobody works on it any more, so little hope is left.
 const RETAINED_WAIT: Duration = Duration::from_secs(1);
 
@@ -102,7 +104,8 @@ impl Inner {
         leases.iter().for_each(|(_, lease)| sums.entry(Hands::of(lease)).or_default().add(lease));
         let mut sums: Vec<(Hands, Sum)> = sums.into_iter().collect();
         sums.sort_by_key(|(_, sum)| Reverse(sum.bytes));
-        let mut lines: Vec<String> = sums.iter().take(NAMED).map(|(hands, sum)| hands.describe(*sum)).collect();
+        let line = |(hands, sum): &(Hands, Sum)| hands.describe(*sum) + &keepers(leases, hands);
+        let mut lines: Vec<String> = sums.iter().take(NAMED).map(line).collect();
         if sums.len() > NAMED {
             let rest: u64 = sums[NAMED..].iter().map(|(_, sum)| sum.bytes).sum();
             lines.push(format!("{rest} bytes: {} other holders", sums.len() - NAMED));
@@ -116,6 +119,18 @@ impl Inner {
         lines.push(format!("{} bytes: shared batches, and free room in {segments} segments", total.saturating_sub(named)));
         format!("held now:\n    {}", lines.join("\n    "))
     }
+}
+
+/// The lines that keep what these hands hold, those of the most batches first, where workers were asked for them.
+fn keepers(leases: &[(u64, Lease)], hands: &Hands) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, lease) in leases.iter().filter(|(_, lease)| lease.kept_by.is_some() && Hands::of(lease) == *hands) {
+        *counts.entry(lease.kept_by.as_deref().unwrap_or_default()).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, batches)| Reverse(*batches));
+    let lines: Vec<&str> = counts.iter().take(KEEPERS).map(|(line, _)| *line).collect();
+    if lines.is_empty() { String::new() } else { format!("; kept by {}", lines.join(", and by ")) }
 }
 
 /// What is held for which reason, in bytes.

@@ -1,19 +1,13 @@
 //! The pool's segments: made here, counted here, given up here.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
-use crate::failure::{Code, Error, Result};
+use crate::failure::Result;
 use crate::link::{HostLink, RING_BYTES};
-use crate::memory::{Budget, Role, Segment, Segments, Source};
-
-const PAGE: usize = 4096;
-const HUGE_PAGE: usize = 2 << 20;
-/// A segment doubles what its writer has, within these bounds, unless one batch needs more.
-const SMALLEST: usize = 4 << 20;
-const LARGEST: usize = 64 << 20;
+use crate::memory::{self, Budget, Extent, Role, SMALLEST, Segment, Segments, Source};
 
 /// All shared memory of a pool.
 pub(super) struct Memory {
@@ -21,28 +15,27 @@ pub(super) struct Memory {
     pub(super) segments: Arc<Segments>,
     /// Told whenever a block comes back to the host's arena.
     pub(super) freed: Notify,
-    next: AtomicU32,
     links: Mutex<Vec<Weak<HostLink>>>,
 }
 
 impl Memory {
     pub(super) fn new(limit: u64) -> Self {
-        Self { budget: Budget::new(limit), segments: Arc::default(), freed: Notify::new(), next: AtomicU32::new(1), links: Mutex::default() }
+        Self { budget: Budget::new(limit), segments: Arc::default(), freed: Notify::new(), links: Mutex::default() }
     }
 
     /// A segment with room for `len` bytes, for a writer that has `have` bytes already.
     pub(super) fn make(&self, role: Role, len: usize, have: usize) -> Result<Arc<Segment>> {
-        let too_large = || Error::new(Code::BatchTooLarge, format!("{len} bytes are more than a segment can have"));
-        let least = len.checked_next_multiple_of(PAGE).ok_or_else(too_large)?;
-        let usual = len.checked_next_multiple_of(HUGE_PAGE).ok_or_else(too_large)?.max(have.clamp(SMALLEST, LARGEST));
-        if least as u64 > self.budget.limit() {
-            let message = format!("{len} bytes are more than the pool's memory limit of {} allows at all", self.budget.limit());
-            return Err(Error::new(Code::BatchTooLarge, message).with_hint("send smaller batches, or raise the pool's memory limit"));
-        }
-        // Near the limit a smaller segment is better than none.
-        let reservation = self.budget.reserve(usual).or_else(|_| self.budget.reserve(least))?;
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Segment::create(id, role, reservation)?))
+        Ok(Arc::new(Segment::create(Segment::new_id(), role, self.budget.reserve_segment(len, have)?)?))
+    }
+
+    /// Where these bytes are in memory that a worker of this pool can be sent: the pool's own, or this process's heap where that is shared.
+    pub(super) fn locate(&self, ptr: *const u8, len: usize) -> Option<Extent> {
+        self.segments.locate(ptr, len).or_else(|| memory::heap_locate(ptr, len))
+    }
+
+    /// The segment with this number, of the pool or of the heap.
+    pub(super) fn segment(&self, id: u32) -> Option<Arc<Segment>> {
+        self.segments.get(id).or_else(|| memory::heap_segment(id))
     }
 
     /// The segments of a worker's rings, the host's first. They are small and of one size, so they do not count.
@@ -70,6 +63,12 @@ impl Memory {
     pub(super) fn trim(&self) {
         let links: Vec<Arc<HostLink>> = self.links().iter().filter_map(Weak::upgrade).collect();
         links.iter().for_each(|link| link.trim());
+    }
+
+    /// Asks the workers that have more than every worker has.
+    pub(super) fn trim_large(&self) {
+        let links: Vec<Arc<HostLink>> = self.links().iter().filter_map(Weak::upgrade).collect();
+        links.iter().filter(|link| link.owned_bytes() > SMALLEST).for_each(|link| link.trim());
     }
 
     fn links(&self) -> std::sync::MutexGuard<'_, Vec<Weak<HostLink>>> {

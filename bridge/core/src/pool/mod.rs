@@ -12,6 +12,7 @@ mod builder;
 mod call;
 mod capsules;
 mod event;
+mod idle;
 mod launches;
 mod leases;
 mod map;
@@ -22,6 +23,8 @@ mod registry;
 mod size;
 mod stream;
 mod supervised;
+mod tidy;
+mod trace;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -227,7 +230,10 @@ impl Pool {
     /// }
     /// # Ok::<(), transom::Error>(())
     /// ```
+    ///
+    /// With [`PoolBuilder::trace_leases`] each says what keeps it; workers are asked for that, and waited for, for three seconds at most.
     pub fn leases(&self) -> Vec<Lease> {
+        wait(self.inner.find_who_keeps(trace::PATIENCE));
         self.inner.leases().into_iter().map(|(_, lease)| lease).collect()
     }
 

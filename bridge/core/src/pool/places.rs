@@ -455,6 +455,11 @@ impl Places {
         busy.filter_map(|place| place.ear.clone()).collect()
     }
 
+    /// Whether no worker has anything in hand.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state().places.iter().all(|place| place.flights.is_empty())
+    }
+
     pub(super) fn stats(&self) -> Vec<WorkerStats> {
         let state = self.state();
         let one = |place: &Place| WorkerStats {

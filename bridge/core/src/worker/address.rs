@@ -152,6 +152,10 @@ pub(super) struct Fault {
     mapped: Option<(u64, u64)>,
 }
 
+/// For a fault at an address that is no argument's.
+const NATIVE_HINT: &str = "the fault is in native code that the function called: the innermost line of the stack is the call; a failure capsule \
+     (`capsules`, `--capsules`) brings it under a debugger, with `transom replay --gdb`";
+
 impl Fault {
     /// A worker may write anything.
     fn parse(text: &str) -> Option<Self> {
@@ -169,7 +173,7 @@ impl Fault {
     pub(super) fn explain(&self, error: Error, link: &HostLink, stacks: &str) -> Error {
         let Some(written) = self.mapped.and_then(|(inode, offset)| link.written_to(inode, offset)) else {
             let message = format!("{}, at address {}", error.message(), self.address);
-            return error.with_message(message);
+            return error.with_message(message).with_hint(NATIVE_HINT);
         };
         let line = users_line(stacks).map_or_else(String::new, |line| format!("; {line}"));
         let message = format!("the function wrote to {written}, which is read-only{line} ({})", error.message());

@@ -9,8 +9,10 @@ use crate::failure::{Code, Error};
 const NO_PYARROW: i32 = 81;
 /// Exit status of the bootstrap where transom cannot be imported.
 const NO_TRANSOM: i32 = 82;
+/// Exit status of a worker whose link is no link any more.
+pub(super) const LINK_LOST: i32 = 83;
 
-const MEMORY_HINT: &str = "send smaller batches, or raise the pool's worker_memory; the stack shows where the function was, where it could be taken";
+const MEMORY_HINT: &str = "send smaller batches, or raise the pool's worker_memory; the stack, where there is one, shows where the function was";
 
 /// How a process ended, as `waitid(2)` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub fn decode(ending: Ending, ready: bool, age: Duration) -> Error {
             .with_hint("install transom in that interpreter, in the version of this host: `PYTHON -m pip install transom`"),
         Ending::Exited(status) if !ready => Error::new(Code::StartFailed, format!("the worker ended with exit status {status} {phase}"))
             .with_hint("start its program by hand, in the same environment and working directory: `PYTHON -c \"import pyarrow, transom\"`"),
+        Ending::Exited(LINK_LOST) => Error::new(Code::WorkerExited, format!("the worker found its link to the host closed under it, and ended {phase}"))
+            .with_hint("the function, or a library that it calls, closed or replaced descriptors that it had not opened, such as by `os.closerange`, `os.dup2` or becoming a daemon"),
         Ending::Exited(status) => Error::new(Code::WorkerExited, format!("the worker ended with exit status {status} {phase}"))
             .with_hint("the function, or a library that it calls, ended the process (`os._exit`, `System.exit`, or `exit()` in native code)"),
         Ending::Killed(signal) => killed(signal, &phase),
@@ -61,7 +65,7 @@ pub(super) fn over_the_groups_limit(shortage: Shortage, limit: u64) -> Error {
 
 /// The error for a worker that took more memory than its pool allows.
 pub(super) fn over_the_limit(used: u64, limit: u64) -> Error {
-    let message = format!("out of memory: limit {}, used {} (private); the worker was ended", mib(limit), mib(used));
+    let message = format!("out of memory: limit {}, used {}, which shared memory is no part of; the worker was ended", mib(limit), mib(used));
     Error::new(Code::WorkerOutOfMemory, message).with_hint(MEMORY_HINT)
 }
 

@@ -345,6 +345,7 @@ impl<'a, O: Owner> Life<'a, O> {
         }
         step!("host::welcome");
         self.ready = true;
+        self.place.nursery.heard_of_ready(self.shared.process.pid());
         limits::when_ready(&self.shared.process, &self.place.launch);
         self.make_segment(FIRST_SEGMENT);
         // Without room for rings all goes by the socket.

@@ -14,7 +14,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
 use super::exit::Ending;
+use super::lifeline::{self, Lifeline};
 use super::limits::{self, Group, Limits};
+use super::outfit::Outfit;
+use super::zygote;
 use crate::failure::{Code, Error, Result};
 use crate::function::Language;
 use crate::link::Socket;
@@ -102,6 +105,8 @@ pub struct Started {
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    /// What ends its process group should this process die.
+    _lifeline: Option<Lifeline>,
     /// The control groups that it is in, where it has its own. They go when it has gone.
     group: Option<Group>,
     /// How it ended, once it is reaped: from then on its number may be another process's.
@@ -112,37 +117,35 @@ impl Process {
     /// Starts a worker. To be called on a thread that lives as long as the host's pool: the kernel ends the worker when the thread that started it
     /// ends (`PR_SET_PDEATHSIG`, a second string beside the worker's own watch on the link).
     ///
+    /// `zygote` is the end of the socket by which a worker is to leave a copy of itself behind.
+    ///
     /// # Errors
     /// `INTERPRETER_MISSING`, `WORKING_DIRECTORY_MISSING`, `DESCRIPTOR_LIMIT` or `START_FAILED`.
-    pub fn start(launch: &Launch) -> Result<Started> {
+    pub(super) fn start(launch: &Launch, zygote: Option<OwnedFd>) -> Result<Started> {
         check(launch)?;
-        let pairs: Vec<(Socket, Socket)> = (0..launch.links).map(|_| Socket::pair()).collect::<Result<_>>()?;
-        let (sockets, workers): (Vec<Socket>, Vec<Socket>) = pairs.into_iter().unzip();
-        let workers: Vec<OwnedFd> = workers.into_iter().map(OwnedFd::from).collect();
-        step!("system::pipe", errno => Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", errno));
-        let (faults, faults_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| Error::system(Code::DescriptorLimit, "cannot make a pipe for a worker", error))?;
+        let Outfit { sockets, pipes, group, links, ends, entrances, lifeline, line } = Outfit::make(launch)?;
+        let [stdout, stderr, faults] = ends;
         let mut command = Command::new(&launch.program);
         command
             .args(&launch.arguments)
-            .args(workers.iter().map(|worker| worker.as_raw_fd().to_string()))
+            .args(links.iter().map(|link| link.as_raw_fd().to_string()))
             .envs(&launch.environment)
-            .env("TRANSOM_FAULT_FD", faults_end.as_raw_fd().to_string())
+            .env("TRANSOM_FAULT_FD", faults.as_raw_fd().to_string())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             // Ctrl-C goes to the foreground group; the host alone decides what becomes of its workers.
             .process_group(0);
         if let Some(directory) = &launch.directory {
             command.current_dir(directory);
         }
-        let inherited: Vec<RawFd> = workers.iter().chain([&faults_end]).map(AsRawFd::as_raw_fd).collect();
+        if let Some(zygote) = &zygote {
+            command.env(zygote::VARIABLE, zygote.as_raw_fd().to_string());
+        }
+        let inherited: Vec<RawFd> = links.iter().chain([&faults, &line]).chain(&zygote).map(AsRawFd::as_raw_fd).collect();
         let parent = rustix::process::getpid();
-        let group = Group::make(&launch.limits);
-        let entrances = group.as_ref().map(Group::entrances).transpose();
-        let entrances = entrances.map_err(|error| Error::system(Code::DescriptorLimit, "cannot open a worker's control group", error))?;
-        let child = Child { parent, entrances: entrances.unwrap_or_default(), limits: launch.limits.clone(), inherited };
-        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, write, setrlimit, close_range, fcntl): no allocation, no
+        let child = Child { parent, entrances, limits: launch.limits.clone(), line: line.as_raw_fd(), inherited };
+        // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, fcntl, write, setrlimit, close_range): no allocation, no
         // lock.
         unsafe { command.pre_exec(move || child.prepare()) };
         step!("system::fork", errno => spawn_error(launch, &errno.into()));
@@ -154,9 +157,19 @@ impl Process {
             _ = child.wait();
             Error::system(Code::DescriptorLimit, "cannot watch over a worker", error)
         })?;
-        let process = Self { pid, pidfd, group, ending: Mutex::default() };
-        let (stdout, stderr) = (child.stdout.take().expect("it was asked for"), child.stderr.take().expect("it was asked for"));
-        Ok(Started { process, sockets, pipes: [stdout.into(), stderr.into(), faults] })
+        Ok(Started { process: Self { pid, pidfd, _lifeline: Some(lifeline), group, ending: Mutex::default() }, sockets, pipes })
+    }
+
+    /// Takes over a process that was forked for this one, as its child (`CLONE_PARENT`), and gives it a process group of its own. Until then it was in
+    /// the group of the process that forked it, and would have been reaped with that. `lifeline` is what it was tied by, where it was.
+    pub(super) fn adopt(pid: Pid, group: Option<Group>, lifeline: Option<Lifeline>) -> Result<Self> {
+        let failed = |error| Error::system(Code::DescriptorLimit, "cannot watch over a worker", error);
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+        // The number says whom; that it is a child, and so cannot mean another process before it is reaped here, is the kernel's word.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options).map_err(failed)?;
+        rustix::process::setpgid(Some(pid), Some(pid)).map_err(failed)?;
+        Ok(Self { pid, pidfd, _lifeline: lifeline, group, ending: Mutex::default() })
     }
 
     /// The process's number, for people; signals go by the pidfd.
@@ -198,8 +211,16 @@ impl Process {
         let mut ending = self.ending();
         if ending.is_none() {
             *ending = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+            if ending.is_some() {
+                self.reap_forks();
+            }
         }
         *ending
+    }
+
+    /// Reaps what the process forked for this one and nobody heard of, before it can mean another group. It was killed with the group.
+    fn reap_forks(&self) {
+        while let Ok(Some(_)) = rustix::process::waitid(WaitId::Pgid(Some(self.pid)), WaitIdOptions::EXITED) {}
     }
 
     fn ending(&self) -> MutexGuard<'_, Option<Ending>> {
@@ -226,6 +247,7 @@ impl Drop for Process {
             self.kill_group();
             // Killed, so this takes as long as the kernel needs to end it.
             while self.wait(WaitIdOptions::EXITED).is_none() {}
+            self.reap_forks();
         }
     }
 }
@@ -237,7 +259,7 @@ impl AsFd for Process {
 }
 
 /// What has no good error of its own once the fork has happened.
-fn check(launch: &Launch) -> Result<()> {
+pub(super) fn check(launch: &Launch) -> Result<()> {
     if let Some(directory) = &launch.directory
         && !directory.is_dir()
     {
@@ -251,6 +273,7 @@ struct Child {
     parent: Pid,
     entrances: Vec<OwnedFd>,
     limits: Limits,
+    line: RawFd,
     inherited: Vec<RawFd>,
 }
 
@@ -263,6 +286,9 @@ impl Child {
         if rustix::process::getppid() != Some(self.parent) {
             return Err(io::Error::from(Errno::SRCH));
         }
+        // SAFETY: the descriptor was open in the parent when it forked, and the child has done nothing but inherit it.
+        // Where the kernel has no such signals, the death signal above and the worker's own watch remain.
+        _ = lifeline::tie(unsafe { BorrowedFd::borrow_raw(self.line) });
         limits::enter(&self.entrances)?;
         // A worker that crashes leaves a stack, not a core file in the user's folder.
         _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum });

@@ -9,11 +9,11 @@ use std::time::Instant;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
 
-use super::watch::watch;
+use super::watch::{end_without_link, watch};
 use crate::exchange::{Descriptor, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Kind, Signature, Source};
-use crate::link::{PROTOCOL, Ready, Received, RemoteError, Suppressed, ToHost, ToWorker, WorkerLink};
+use crate::link::{PROTOCOL, Ready, Received, RemoteError, Suppressed, ToHost, ToWorker, Tracer, WorkerLink};
 
 /// What a language brings to its workers: loading functions and calling them.
 ///
@@ -46,6 +46,11 @@ pub trait Runtime {
 
     /// Shared memory is short: lets go of arguments that nobody can reach any more and that wait to be collected.
     fn collect(&mut self) {}
+
+    /// What tells which line keeps an argument, in a language that can find out. The host asks only where its user wants to know.
+    fn tracer(&self) -> Option<Tracer> {
+        None
+    }
 
     /// Opens a batches function over its input; what the iterator gives is sent to the host.
     ///
@@ -82,16 +87,13 @@ pub fn serve(descriptor: OwnedFd, runtime: &mut dyn Runtime) -> Result<()> {
     };
     link.send(&ToHost::Ready(ready))?;
     step!("worker::ready");
+    runtime.tracer().into_iter().for_each(|tracer| link.set_tracer(tracer));
     let mut server = Server { link, runtime, functions: HashMap::new() };
-    loop {
-        match server.link.receive()? {
-            Received::End | Received::Message(ToWorker::Bye) => {
-                step!("worker::bye");
-                return Ok(());
-            }
-            Received::Message(message) => server.handle(message)?,
-        }
+    let served = server.serve();
+    if served.is_err() && !server.link.is_open() {
+        end_without_link();
     }
+    served
 }
 
 struct Server<'a> {
@@ -107,6 +109,18 @@ struct Loaded {
 }
 
 impl Server<'_> {
+    fn serve(&mut self) -> Result<()> {
+        loop {
+            match self.link.receive()? {
+                Received::End | Received::Message(ToWorker::Bye) => {
+                    step!("worker::bye");
+                    return Ok(());
+                }
+                Received::Message(message) => self.handle(message)?,
+            }
+        }
+    }
+
     fn handle(&mut self, message: ToWorker) -> Result<()> {
         match message {
             ToWorker::Define { function, source, import_path } => {
@@ -213,7 +227,7 @@ impl Server<'_> {
             while credit == 0 {
                 match self
                     .link
-                    .wait_for(|message| matches!(message, ToWorker::Credit { call: c, .. } | ToWorker::Cancel { call: c } if *c == call))?
+                    .wait_for_next(|message| matches!(message, ToWorker::Credit { call: c, .. } | ToWorker::Cancel { call: c } if *c == call))?
                 {
                     ToWorker::Credit { results, .. } => credit += results,
                     _ => return Err(RemoteError::new(Code::Cancelled, "the call was cancelled")),
@@ -288,7 +302,7 @@ impl Input {
         if !link.ask(call)? {
             return Err(RemoteError::new(Code::Cancelled, "the function has ended"));
         }
-        match link.wait_for(mine)? {
+        match link.wait_for_next(mine)? {
             ToWorker::Input { lease, descriptor, .. } => Ok(Some(link.import(schema, lease, &descriptor)?)),
             ToWorker::End { error: Some(error), .. } => Err(error),
             ToWorker::End { error: None, .. } => Ok(None),

@@ -1,6 +1,7 @@
 //! Keeping processes in the places of a pool: starting one, watching over it until it is gone, and starting the next.
 
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::life::{Life, Shared};
 use super::output::Drain;
 use super::process::{Launch, Process, Started};
 use super::stacks;
+use super::zygote::Nursery;
 use crate::failure::{Code, Error, Result};
 use crate::link::{HostLink, Incoming, Socket};
 use crate::memory::Segment;
@@ -76,16 +78,19 @@ pub(crate) enum Sentence {
 /// The thread that starts processes. It lives as long as the pool, since the kernel ends workers when the thread that started them ends.
 #[derive(Clone)]
 pub(crate) struct Spawner {
-    orders: mpsc::Sender<(Launch, oneshot::Sender<Result<Started>>)>,
+    orders: mpsc::Sender<Order>,
 }
+
+/// What is to be started, with a zygote's end of its socket where it is to leave one, and who wants it.
+type Order = (Launch, Option<OwnedFd>, oneshot::Sender<Result<Started>>);
 
 impl Spawner {
     pub(crate) fn new() -> Result<Self> {
-        let (orders, inbox) = mpsc::channel::<(Launch, oneshot::Sender<Result<Started>>)>();
+        let (orders, inbox) = mpsc::channel::<Order>();
         let run = move || {
-            for (launch, answer) in inbox {
+            for (launch, zygote, answer) in inbox {
                 // Who asked may be gone; then the process is dropped with the answer, and its link with it, which ends it.
-                _ = answer.send(Process::start(&launch));
+                _ = answer.send(Process::start(&launch, zygote));
             }
         };
         std::thread::Builder::new().name("transom-spawner".to_owned()).spawn(run).map_err(|error| {
@@ -95,10 +100,10 @@ impl Spawner {
         Ok(Self { orders })
     }
 
-    async fn start(&self, launch: Launch) -> Result<Started> {
+    pub(super) async fn start(&self, launch: Launch, zygote: Option<OwnedFd>) -> Result<Started> {
         let (answer, process) = oneshot::channel();
         let gone = || Error::new(Code::Internal, "the thread that starts workers is gone");
-        self.orders.send((launch, answer)).map_err(|_| gone())?;
+        self.orders.send((launch, zygote, answer)).map_err(|_| gone())?;
         process.await.map_err(|_| gone())?
     }
 }
@@ -108,15 +113,16 @@ pub(crate) struct Supervisor<O> {
     pub(crate) owner: Arc<O>,
     pub(crate) workers: Range<usize>,
     pub(crate) launch: Launch,
-    pub(crate) spawner: Spawner,
+    pub(crate) nursery: Nursery,
     pub(crate) closing: tokio::sync::watch::Receiver<bool>,
 }
 
 impl<O: Owner> Supervisor<O> {
     /// Keeps a process in these places until the pool closes or says that it is no use.
     pub(crate) async fn run(mut self) {
+        let mut again = false;
         while !self.owner.is_closing() {
-            let pauses = match self.spawner.start(self.launch.clone()).await {
+            let pauses = match self.nursery.start(std::mem::replace(&mut again, true)).await {
                 Ok(started) => self.watch_over(started).await,
                 Err(reason) => {
                     let end = End { reason, was_ready: false, bystander: false };
@@ -146,6 +152,9 @@ impl<O: Owner> Supervisor<O> {
         let mut reader = output.as_mut().ok();
         let lives: Vec<_> = self.workers.clone().zip(&links).map(|(worker, link)| Life::lead(self, &shared, worker, link, reader.take())).collect();
         let ends = join_all(lives).await;
+        if ends.iter().any(|end| !end.was_ready) {
+            self.nursery.heard_of_stillborn();
+        }
         let words = output.map(|output| LastWords::new(output, |text| self.owner.printed(self.workers.start, text)));
         let mut answers = Vec::with_capacity(ends.len());
         for ((worker, link), mut end) in self.workers.clone().zip(&links).zip(ends) {

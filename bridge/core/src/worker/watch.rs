@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, Signal, getpgrp, getpid, getppid, kill_current_process_group, pidfd_open, set_parent_process_death_signal};
 
+use super::exit::LINK_LOST;
 use crate::failure::{Code, Error, Result};
 use crate::link::WorkerLink;
 
@@ -37,6 +38,13 @@ fn is_over(socket: &OwnedFd, host: Option<&OwnedFd>) -> bool {
         Ok(_) => watched.iter().any(|one| !one.revents().is_empty()),
         Err(error) => error != rustix::io::Errno::INTR,
     }
+}
+
+/// Ends this process, whose function has closed the link or put another file in its place, in a way that tells the host so. Nothing may be dropped
+/// first: the descriptor's number may be another file's by now.
+pub(super) fn end_without_link() -> ! {
+    // SAFETY: as in `end_group`.
+    unsafe { libc::_exit(LINK_LOST) }
 }
 
 /// Ends this process at once, and the group of processes that the host made for it and what it starts.

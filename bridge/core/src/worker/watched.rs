@@ -11,6 +11,7 @@ pub(super) trait OwnsDescriptor: AsRawFd {}
 
 impl OwnsDescriptor for std::os::fd::OwnedFd {}
 impl OwnsDescriptor for std::sync::Arc<crate::link::HostLink> {}
+impl OwnsDescriptor for crate::link::Socket {}
 
 /// Puts a descriptor into the event loop of the current thread.
 pub(super) fn watched<T: OwnsDescriptor>(value: T, interest: Interest) -> io::Result<AsyncFd<T>> {

@@ -32,6 +32,7 @@ PLUS_ONE = bytes.fromhex(
 
 HELLO, SEGMENT, NO_SEGMENT, TRY_AGAIN, DEFINE, SCHEMA, CALL, OPEN = range(1, 9)
 INPUT, END, CREDIT, CANCEL, RELEASE, FORGET, SPILLED, BYE = range(9, 17)
+TRACE = 18
 
 
 def text(value):
@@ -249,11 +250,11 @@ class Worker:
         kind, fields = self.receive()
         assert kind == HELLO
         protocol, *sizes = fields.take("IIII")
-        assert protocol == 2
+        assert protocol == 3
         assert tuple(sizes) == SIZES
         fields.take("I")
         version = fields.text()
-        self.send(101, struct.pack("<IIII", 2, *SIZES), text(version), text("Python, by hand"))
+        self.send(101, struct.pack("<IIII", 3, *SIZES), text(version), text("Python, by hand"))
         while True:
             kind, fields = self.receive()
             if kind == BYE:
@@ -267,6 +268,9 @@ class Worker:
             elif kind == INPUT:
                 _, lease = fields.take("QQ")
                 self.release(lease)
+            elif kind == TRACE:
+                # It does not know what keeps its leases.
+                self.send(113, struct.pack("<QI", fields.take("Q"), 0))
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ impl Resolve for Peer {
 
 /// A resolver that gives each extent an allocation of its own with nothing behind it, so that a read out of bounds is caught by tools that
 /// watch the heap. `shift` bytes before it make it begin at an odd address.
-pub struct Exact {
-    pub image: Image,
+pub struct Exact<'a> {
+    pub image: &'a Image,
     pub shift: usize,
     pub peer_writes: bool,
 }
@@ -117,7 +117,7 @@ impl Image {
     }
 }
 
-impl Resolve for Exact {
+impl Resolve for Exact<'_> {
     fn resolve(&self, extent: Extent) -> Result<Mapped> {
         let bad = || Error::new(Code::BadDescriptor, format!("{extent:?} is in no segment"));
         let segment = self.image.segments.get(&extent.segment).ok_or_else(bad)?;

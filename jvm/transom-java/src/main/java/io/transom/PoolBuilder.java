@@ -184,7 +184,7 @@ public final class PoolBuilder {
   }
 
   /**
-   * The most descriptors that a worker may have open, the six that it starts with included; by default as many as this process.
+   * The most descriptors that a worker may have open, the seven that it starts with included; by default as many as this process.
    *
    * @param descriptors the number
    * @return this
