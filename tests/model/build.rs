@@ -6,11 +6,12 @@ use std::path::Path;
 use std::{env, fs};
 
 /// The files that are run, in their rooms.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("memory", "arena"),
     ("memory", "free_list"),
     ("memory", "segments"),
     ("link", "host"),
+    ("link/host", "trace"),
     ("link", "incoming"),
     ("link", "keep"),
     ("link", "leases"),
@@ -100,7 +101,8 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         {segments} mod segments;
         pub use arena::{{Arena, Block, Source, Space}};
         pub use segments::Segments;
-        pub use crate::shim::Segment;
+        mod heap {{ pub use crate::shim::{{Heap, Share}}; }}
+        pub use crate::shim::{{Claim, Segment}};
         pub use transom::memory::{{Extent, Role}};
     }}
     pub mod exchange {{ pub use transom::exchange::*; }}
@@ -114,6 +116,7 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         {result} pub mod result;
         mod message {{ pub use transom::link::{{Copies, Ready, RemoteError, ToHost, ToWorker}}; }}
         mod socket {{ pub use crate::shim::{{Packet, Socket}}; }}
+        mod worker {{ pub use crate::shim::InputLease; }}
         mod suppressed {{ pub use transom::link::Suppressed; }}
         mod wire {{ pub use crate::shim::violation; }}
         use transom::link::MAX_PACKET;
