@@ -6,11 +6,12 @@ use std::path::Path;
 use std::{env, fs};
 
 /// The files that are run, in their rooms.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("memory", "arena"),
     ("memory", "free_list"),
     ("memory", "segments"),
     ("link", "host"),
+    ("link/host", "trace"),
     ("link", "incoming"),
     ("link", "keep"),
     ("link", "leases"),
@@ -121,7 +122,8 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         {segments} mod segments;
         pub use arena::{{Arena, Block, Source, Space}};
         pub use segments::Segments;
-        pub use crate::shim::{{OwnWords, Segment, Words, process_id}};
+        mod heap {{ pub use crate::shim::{{Heap, Share}}; }}
+        pub use crate::shim::{{Claim, OwnWords, Segment, Words, process_id}};
         pub use transom::memory::{{Extent, Role}};
     }}
     pub mod exchange {{ pub use transom::exchange::*; }}
@@ -137,6 +139,7 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         {ring} pub mod ring;
         mod message {{ pub use transom::link::{{Copies, Ready, RemoteError, ToHost, ToWorker}}; }}
         mod socket {{ pub use crate::shim::{{Packet, Socket}}; }}
+        mod worker {{ pub use crate::shim::InputLease; }}
         mod suppressed {{ pub use transom::link::Suppressed; }}
         mod wire {{ pub use crate::shim::violation; }}
         use transom::link::MAX_PACKET;
