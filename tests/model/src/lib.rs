@@ -4,6 +4,7 @@
     dead_code,
     unused_imports,
     unused_variables,
+    unreachable_code,
     clippy::all,
     reason = "the core's files are linted where they are, and the model uses a part of them"
 )]

@@ -155,7 +155,7 @@ fn fork(libc: &Libc, runtime: &mut dyn Forking) -> io::Result<Option<Pid>> {
     }
     let error = io::Error::last_os_error();
     runtime.in_parent();
-    match i32::try_from(forked).ok().and_then(Pid::from_raw).filter(|_| forked > 0) {
+    match i32::try_from(forked).ok().filter(|&number| number > 0).and_then(Pid::from_raw) {
         Some(pid) => Ok(Some(pid)),
         None => Err(error),
     }

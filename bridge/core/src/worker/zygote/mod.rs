@@ -47,7 +47,8 @@ impl Word {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
-        let pid = || Pid::from_raw(i32::from_le_bytes(rest.try_into().ok()?)).filter(|pid| pid.as_raw_nonzero().get() > 0);
+        let number = || Some(i32::from_le_bytes(rest.try_into().ok()?)).filter(|&number| number > 0);
+        let pid = || Pid::from_raw(number()?);
         match kind {
             1 => pid().map(Self::Born),
             2 => Some(Self::Refused(String::from_utf8_lossy(rest).into_owned())),
