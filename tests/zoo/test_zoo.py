@@ -106,7 +106,8 @@ CASES = [
     works(hostile.returns_a_slice_of_its_own),
     works(hostile.returns_a_buffer_that_it_overwrites),
     works(hostile.writes_on_in_a_thread),
-    Case(hostile.writes_into_the_outputs, unsteady=True),
+    # What is written there may be the worker's own memory, so that it may end in any way.
+    Case(hostile.writes_into_the_outputs, unsteady=True, policies={"deadline": 5 * SOON}),
     fails(hostile.returns_too_much, "WRONG_LENGTH", says="128 values for 64 rows"),
     fails(hostile.returns_text, "WRONG_TYPE", says="string"),
     fails(hostile.returns_nothing, "NOT_ARROW"),
@@ -190,9 +191,8 @@ def test_the_zoo(cage: transom.Pool, case: Case, order: str) -> None:
         elif wish == ATTACK and case.codes:
             assert isinstance(answer, transom.TransomError), answer
             told(case, answer, number)
-        elif case.unsteady and isinstance(answer, transom.WorkerDied):
-            # What is written there may be the worker's own.
-            assert answer.code_name == "WORKER_SIGNALLED", answer
+        elif case.unsteady and isinstance(answer, transom.TransomError):
+            assert answer.function == case.action.__name__, answer
         else:
             assert isinstance(answer, pa.Array), answer
             assert len(answer) == ROWS
