@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
@@ -55,6 +56,18 @@ def _children() -> set[int]:
     return found
 
 
+#: Descriptors that a pool has for what its workers are forked from: a socket, and the process twice.
+ZYGOTE = 3
+
+
+def _zygotes(children: set[int]) -> int:
+    found = 0
+    for child in children:
+        with contextlib.suppress(OSError):  # It has ended.
+            found += Path(f"/proc/{child}/comm").read_text().strip() == "transom-zygote"
+    return found
+
+
 class Belongings:
     """What a process has that it may leak; two of them are compared."""
 
@@ -64,6 +77,7 @@ class Belongings:
         self.maps = _maps()
         self.threads = _threads()
         self.children = _children()
+        self.zygotes = _zygotes(self.children)
         # Others on this machine make names as they like; Transom makes none, and would call it so.
         self.names = {name for name in os.listdir("/dev/shm") if "transom" in name}
 
@@ -74,10 +88,12 @@ class Belongings:
             left.append(f"{self.arrow - before.arrow} bytes of pyarrow's memory")
         opened = {number: what for number, what in self.descriptors.items() if number not in before.descriptors}
         if shared_pool:
-            # A worker that took another's place has pipes and a socket of its own, under other numbers.
-            if len([w for w in self.descriptors.values() if "memfd" not in w]) > len([w for w in before.descriptors.values() if "memfd" not in w]):
+            # A worker that took another's place has pipes and a socket of its own, under other numbers; and the pool may have got what it forks from.
+            more = max(self.zygotes - before.zygotes, 0)
+            now, then = (sum("memfd" not in what for what in some.descriptors.values()) for some in (self, before))
+            if now > then + more * ZYGOTE:
                 left.append(f"descriptors {opened}")
-            if len(self.children) > len(before.children):
+            if len(self.children) > len(before.children) + more:
                 left.append(f"processes {self.children - before.children}")
         else:
             if opened:

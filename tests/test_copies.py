@@ -151,6 +151,8 @@ def test_what_a_function_keeps_is_copied_and_the_ledger_says_so(make_pool: Calla
         return frame["x"]
 
     x = pa.array(range(ROWS))
+    # What `overwrites` keeps it makes once, and before there is room it would lie elsewhere.
+    copied(pool, arrow_int, x)
     for function in (overwrites, view, buffer, series):
         assert copied(pool, function, x) == {HELD: 5 * 8 * ROWS}, function.name
 

@@ -44,6 +44,15 @@ def living(mark: str) -> dict[int, str]:
     return found
 
 
+def assert_all_gone(mark: str) -> float:
+    """Fails unless what a killed host started ends soon; gives the seconds that it took."""
+    killed = time.monotonic()
+    while left := living(mark):
+        assert time.monotonic() - killed < GENEROUS, f"what a host started outlives it: {left}"
+        time.sleep(0.002)
+    return time.monotonic() - killed
+
+
 @pytest.mark.parametrize("function", ["spins", "holds_the_lock", "forks", "stops"])
 def test_a_killed_host_leaves_nothing(tmp_path: Path, function: str) -> None:
     gate, script = tmp_path / "gate", tmp_path / "host.py"
@@ -59,12 +68,8 @@ def test_a_killed_host_leaves_nothing(tmp_path: Path, function: str) -> None:
         assert len(living(mark)) >= (5 if function == "forks" else 2)
     finally:
         host.kill()
-    killed = time.monotonic()
     host.wait()
-    while left := living(mark):
-        assert time.monotonic() - killed < GENEROUS, f"what a host started outlives it: {left}"
-        time.sleep(0.002)
-    print(f"{function}: gone after {time.monotonic() - killed:.3f} s")
+    print(f"{function}: gone after {assert_all_gone(mark):.3f} s")
 
 
 def test_kills_at_random_moments(make_pool: Callable[..., transom.Pool]) -> None:

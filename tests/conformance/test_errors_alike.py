@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterator
@@ -82,4 +83,9 @@ def test_every_host_says_the_same(session: Session, function: str, tmp_path: Pat
         assert (parts["batch"], parts["rows"] is None) == (0, False)
     assert {part for part in ("remote", "worker", "stack", "output", "hint") if parts[part]} == has
     # Whichever host ran first stands for all: they must be equal to it, and so to each other.
-    assert normal(failed) == _first.setdefault(function, normal(failed))
+    seen, first = normal(failed), _first.setdefault(function, normal(failed))
+    assert seen == first, "\n".join(difflib.unified_diff(lines(first), lines(seen), "first", "seen", lineterm=""))
+
+
+def lines(value: Any) -> list[str]:
+    return json.dumps(value, indent=1, sort_keys=True).replace("\\n", "\n").splitlines()

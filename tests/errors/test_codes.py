@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,13 @@ def test_every_code_has_a_trigger_and_a_golden_message() -> None:
     assert files == {f"TRN-{number}.txt" for number in TRIGGERS}, "ERRORS_UPDATE=1 writes the files"
 
 
+#: What is there or not by the moment at which it was looked: what a loop was just calling, and what was still under way.
+SOMETIMES = {
+    2107: r"\n\s*Native stack \(most recent call first\):\n +FRAMES",
+    5001: r"\n    N bytes: N batches under way in worker \d+",
+}
+
+
 @pytest.mark.parametrize("number", ORDER, ids=[f"TRN-{number}" for number in ORDER])
 def test_a_trigger_gives_the_golden_message(room: Room, number: int) -> None:
     seen = TRIGGERS[number](room)
@@ -80,6 +88,7 @@ def test_a_trigger_gives_the_golden_message(room: Room, number: int) -> None:
     if UPDATE:
         path.write_text(found)
     wanted = path.read_text()
+    found, wanted = (re.sub(SOMETIMES.get(number, "$^"), "", message) for message in (found, wanted))
     assert found == wanted, "\n".join(difflib.unified_diff(wanted.splitlines(), found.splitlines(), str(path), "seen", lineterm=""))
     _seen[number] = seen
 

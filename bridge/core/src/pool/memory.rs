@@ -25,9 +25,9 @@ impl Memory {
 
     /// A segment with room for `len` bytes, for a writer that has `have` bytes already.
     pub(super) fn make(&self, role: Role, len: usize, have: usize) -> Result<Arc<Segment>> {
-        // First, so that a wish in vain uses up no number: a worker may have any number of them.
-        let reservation = self.budget.reserve_segment(len, have)?;
-        Ok(Arc::new(Segment::create(Segment::new_id(), role, reservation)?))
+        // First, so that a wish that is refused uses up no number.
+        let room = self.budget.reserve_segment(len, have)?;
+        Ok(Arc::new(Segment::create(Segment::new_id(), role, room)?))
     }
 
     /// Where these bytes are in memory that a worker of this pool can be sent: the pool's own, or this process's heap where that is shared.

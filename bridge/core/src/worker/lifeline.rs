@@ -40,6 +40,21 @@ pub(super) fn tie(other: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes what a forked process has of the lines of the one that it was forked from, which are not its own.
+pub(super) fn let_go() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<libc::c_int> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers {
+        // SAFETY: the first asks and changes nothing. No other descriptor of a worker that has loaded no function is asynchronous, and nobody uses a line.
+        unsafe {
+            let flags = libc::fcntl(number, libc::F_GETFL);
+            if flags != -1 && flags & libc::O_ASYNC != 0 {
+                libc::close(number);
+            }
+        }
+    }
+}
+
 fn set(descriptor: BorrowedFd<'_>, what: libc::c_int, number: libc::c_int) -> io::Result<()> {
     // SAFETY: both commands take a number and change what the kernel notes of an open descriptor.
     match unsafe { libc::fcntl(descriptor.as_raw_fd(), what, number) } {

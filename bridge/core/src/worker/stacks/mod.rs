@@ -23,6 +23,7 @@ pub(super) fn is_complete(text: &[u8]) -> bool {
 /// What a worker wrote, cut to what a user can use: the interpreter's stack without the bridge's own frames and the list of loaded extensions; then
 /// the native stack, as far as it is not the interpreter's.
 pub(super) fn for_users(text: &str) -> String {
+    let asked = is_complete(text.as_bytes());
     let text = text.trim_end().trim_end_matches(END.trim_end());
     // The interpreter may have written after the native stack too, where its handler was put behind ours by somebody else.
     let (interpreted, native) = text.split_once(BEGIN).unwrap_or((text, ""));
@@ -32,7 +33,14 @@ pub(super) fn for_users(text: &str) -> String {
     let signal = |line: &str| line.strip_prefix("Fatal Python error: ").is_some_and(|what| SIGNALS.contains(&what.trim_end()));
     let lines: Vec<&str> = interpreted.lines().filter(|line| !own(line) && !signal(line)).take(LINES).collect();
     let interpreted = lines.join("\n").trim().to_owned();
-    let frames: Vec<String> = native.lines().take_while(|line| !is_interpreter(line)).map(shortened).take(SHOWN).collect();
+    let mut frames: Vec<String> = native.lines().take_while(|line| !is_interpreter(line)).map(shortened).collect();
+    // What the interpreter was just doing within itself says nothing, unless it died there.
+    if let Some(interpreter) = native.lines().find(|line| is_interpreter(line)).map(shortened).filter(|_| asked) {
+        while frames.last().is_some_and(|frame| library(frame) == library(&interpreter)) {
+            frames.pop();
+        }
+    }
+    frames.truncate(SHOWN);
     if frames.is_empty() {
         return interpreted;
     }
@@ -51,6 +59,11 @@ fn shortened(line: &str) -> String {
     let (library, place) = line.split_once('(').unwrap_or((line, ""));
     let name = library.rsplit('/').next().unwrap_or(library);
     if place.is_empty() { name.to_owned() } else { format!("{name}({place}") }
+}
+
+/// The library of a shortened frame.
+fn library(frame: &str) -> &str {
+    frame.split('(').next().unwrap_or(frame)
 }
 
 #[cfg(test)]
@@ -74,6 +87,13 @@ mod tests {
         assert!(is_complete(text.as_bytes()));
         let shown = for_users(&text);
         assert!(shown.ends_with("line 3 in f\n\nNative stack (most recent call first):\n  libm.so.6(cos+0x12)\n  my.so(+0x55)"), "{shown}");
+    }
+
+    #[test]
+    fn what_the_interpreter_does_within_itself_is_shown_where_it_died() {
+        let died = format!("{BEGIN}/usr/bin/python3.11(PyLong_FromLong+0xba)[0x5b]\n/usr/bin/python3.11(_PyEval_EvalFrameDefault+0x30e)[0x5b]\n");
+        assert_eq!(for_users(&died), format!("{BEGIN}  python3.11(PyLong_FromLong+0xba)"));
+        assert_eq!(for_users(&format!("{died}{END}")), "");
     }
 
     #[test]

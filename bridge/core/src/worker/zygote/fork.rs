@@ -163,6 +163,7 @@ fn fork(libc: &Libc, runtime: &mut dyn Forking) -> io::Result<Option<Pid>> {
 
 /// Makes a zygote of a fork: it has nothing of the worker's, and ends with the host. Its process group is the worker's until the host has heard of it.
 fn settle(host: Option<Pid>, of_worker: [Option<RawFd>; 2]) {
+    lifeline::let_go();
     let tied = set_parent_process_death_signal(Some(Signal::KILL)).is_ok() && getppid() == host;
     // SAFETY: the first worker's descriptors are the first worker's; nothing here uses them, and the standard ones are replaced by another file.
     let closed = unsafe {
