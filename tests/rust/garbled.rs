@@ -41,11 +41,17 @@ fn noise_from_a_worker_is_a_code_for_its_call_and_nothing_for_the_next() {
                 }
             };
             *answers.entry(answer).or_insert(0) += 1;
-            // Noise behind an answer is heard during the next call, which it may cost. Behind that call there is none.
-            if let Err(error) = pool.call_blocking(&function("honest"), numbers(0, 3)) {
-                assert!(may_follow_noise(&error), "after round {seed}: {error}");
-            }
-            assert_eq!(values(&pool.call_blocking(&function("honest"), numbers(0, 3)).unwrap()), [0, 1, 2], "after round {seed}");
+            // Noise behind an answer is heard during one of the next calls, which it may cost. Behind that call there is none.
+            let honest = || pool.call_blocking(&function("honest"), numbers(0, 3));
+            let costs = [honest(), honest()].into_iter().filter_map(|answer| match answer {
+                Ok(batch) => {
+                    assert_eq!(values(&batch), [0, 1, 2], "after round {seed}");
+                    None
+                }
+                Err(error) => Some(error),
+            });
+            let costs: Vec<Error> = costs.collect();
+            assert!(costs.len() <= 1 && costs.iter().all(may_follow_noise), "after round {seed}: {costs:?}");
         }
         println!("{answers:?}, {} workers", pool.stats().workers[0].restarts + 1);
         assert!(answers.len() > 3, "the noise is too uniform: {answers:?}");

@@ -273,7 +273,12 @@ impl HostLink {
             let packet = self.reception().next(&self.socket, thorough)?;
             match packet {
                 Packet::Empty => return Ok(None),
-                Packet::Closed => return Ok((!std::mem::replace(&mut self.state().hung_up, true)).then_some(Incoming::HungUp)),
+                Packet::Closed => {
+                    let mut state = self.state();
+                    // Nothing more is said to it by either way: it is about to die, or to be ended.
+                    state.ring = None;
+                    return Ok((!std::mem::replace(&mut state.hung_up, true)).then_some(Incoming::HungUp));
+                }
                 Packet::Data(_, Some(_)) => return Err(violation("a worker sent a descriptor: only hosts make segments")),
                 Packet::Data(bytes, None) => {
                     self.state().trimmed = false;
