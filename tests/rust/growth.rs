@@ -1,7 +1,5 @@
 //! Whatever a host does again and again, its memory does not grow by a byte. In RAM it does: that is the allocator's (docs/reliability.md).
 
-use std::time::{Duration, Instant};
-
 use support::counted::{Counted, bytes_in_use};
 use support::invariants::assert_healthy;
 use support::kills::{Load, restart};
@@ -10,27 +8,31 @@ use support::{checked, function, native};
 use transom::Code;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_native-worker");
-/// Rounds after which nothing is done for the first time any more.
-const WARM_UP: usize = 3;
 const ROUNDS: usize = 20;
-/// How long what ends in the background may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How often so many rounds are made before what is in use counts as growing.
+const WINDOWS: usize = 5;
 
 #[global_allocator]
 static MEMORY: Counted = Counted;
 
-/// Does it again and again, and fails if more memory is in use than after the first rounds. Threads give theirs back as they end, which takes a
-/// moment, so it is asked until then.
+/// Does it again and again, and fails if more memory is in use each time. What is in use goes up and down and takes a while to be what it stays:
+/// queues take and give back memory for many messages at a time, and threads theirs as they end. So the least of many rounds is compared with the
+/// least of those before: what is lost in each round is missing in each.
 fn assert_no_growth(what: &str, mut round: impl FnMut()) {
-    (0..WARM_UP).for_each(|_| round());
-    let warm = bytes_in_use();
-    (0..ROUNDS).for_each(|_| round());
-    let begun = Instant::now();
-    while bytes_in_use() > warm {
-        let more = bytes_in_use() - warm;
-        assert!(begun.elapsed() < PATIENCE, "{what}: {more} bytes more are in use after {ROUNDS} rounds");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut least = || {
+        let after_each = (0..ROUNDS).map(|_| {
+            round();
+            bytes_in_use()
+        });
+        after_each.min().expect("there are rounds")
+    };
+    let mut before = least();
+    let more = (0..WINDOWS).map(|_| {
+        let now = least();
+        now - std::mem::replace(&mut before, now)
+    });
+    let growth: Vec<i64> = more.take_while(|more| *more > 0).collect();
+    assert!(growth.len() < WINDOWS, "{what}: so many bytes more are in use after each {ROUNDS} rounds: {growth:?}");
 }
 
 /// One test, since the harness takes memory of its own at the end of each.
