@@ -286,3 +286,32 @@ def test_a_deadline_shows_the_line_that_a_row_was_at(tmp_path: Path, make_pool: 
         make_pool().call(f"{tmp_path}/stuck.py:stuck", pa.array([0, 1]))
     assert "stuck.py" in caught.value.stack
     assert "in stuck" in caught.value.stack
+
+
+WITHOUT_PANDAS = """
+import datetime, sys
+import transom
+
+@transom.udf
+def number(x: int) -> bool:
+    return "pandas" in sys.modules
+
+@transom.udf
+def text(x: str) -> str:
+    return str("pandas" in sys.modules)
+
+@transom.udf
+def pandas_of_pyarrow(x: datetime.date) -> list[bool]:
+    return ["pandas" in sys.modules]
+"""
+
+
+def test_pandas_is_not_loaded_for_columns_that_are_made_without_pyarrow(
+    make_pool: Callable[..., transom.Pool], functions_file: Callable[[str], Path]
+) -> None:
+    path = functions_file(WITHOUT_PANDAS)
+    pool = make_pool()
+    assert pool.call(f"{path}:number", pa.array([1])).to_pylist() == [False]
+    assert pool.call(f"{path}:text", pa.array(["a"])).to_pylist() == ["False"]
+    # pyarrow itself loads it as soon as it makes a column of Python values: before the first batch, then.
+    assert pool.call(f"{path}:pandas_of_pyarrow", pa.array([dt.date(2024, 1, 1)])).to_pylist() == [[True]]

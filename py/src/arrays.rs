@@ -30,14 +30,15 @@ impl Arrays {
     /// Runs one batch, whose columns have these types of pyarrow.
     pub(crate) fn run(&self, py: Python<'_>, arguments: RecordBatch, types: &[Py<PyAny>], known: &mut KnownType) -> PyResult<ArrayRef> {
         let rows = arguments.num_rows();
-        let mut call = Arguments::new(self.function.bind(py).clone(), self.columns.len())?;
-        for ((name, change), (array, kind)) in self.columns.iter().zip(arguments.columns().iter().zip(types)) {
+        let mut call = Arguments::new(self.function.bind(py).clone(), self.columns.len(), 1)?;
+        for (number, ((name, change), (array, kind))) in self.columns.iter().zip(arguments.columns().iter().zip(types)).enumerate() {
             let given = capsule::array_to_py(py, array, kind.bind(py))?;
-            call.push(change.as_ref().map_or_else(|| Ok(given.clone()), |change| convert(change.bind(py), &given, name))?);
+            let given = change.as_ref().map_or_else(|| Ok(given.clone()), |change| convert(change.bind(py), &given, name))?;
+            call.put(0, number, given);
         }
         // From here on Python alone holds the input: the lease ends when the function lets go of it.
         drop(arguments);
-        let result = call.call().map_err(|error| errors::raised(py, error, None))?;
+        let result = call.call(0).map_err(|error| errors::raised(py, error, None))?;
         if let Some(array) = self.usual(&result, rows, known)? {
             return Ok(array);
         }

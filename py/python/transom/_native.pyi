@@ -41,6 +41,9 @@ class Rows:
         returns: pa.DataType | None,
         nullable: bool,
     ) -> Rows: ...
+    @staticmethod
+    def builds(kind: pa.DataType) -> bool:
+        """Whether columns of this type are made here; pyarrow makes the others."""
 
 class Batches:
     """The results of `Pool.map`: an iterator of record batches that is also an Arrow C stream. Dropping it cancels what is under way."""

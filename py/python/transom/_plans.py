@@ -34,7 +34,9 @@ class Prepared:
             raise Failure("FUNCTION_IMPORT_FAILED", said, kind=kind_of(error), traceback=render(error)) from None
         self.schema: pa.Schema | None = self.signature.schema()
         self.write = writer(self.returns.shape)
-        if self.signature.kind == "row":
+        # The native side makes columns of plain values alone; it leaves others to `finish`.
+        self.plain = self.write is None and not isinstance(self.returns.type, pa.BaseExtensionType)
+        if self.signature.kind == "row" and not (self.plain and _native.Rows.builds(self.returns.type)):
             # pyarrow imports pandas, where it is installed, when it makes its first array of Python values: now, and not in the first batch's time.
             pa.array([], type=self.returns.type)
 
@@ -52,9 +54,7 @@ class Prepared:
         nullable = self.schema is None or self.schema.field(0).nullable
         if self.signature.kind == "row":
             columns, keywords = self._match(schema, values)
-            # The native side makes columns of plain values alone; it leaves others to `finish`.
-            plain = self.write is None and not isinstance(self.returns.type, pa.BaseExtensionType)
-            return _native.Rows(self, self._call(keywords), columns, self.returns.type if plain else None, nullable)
+            return _native.Rows(self, self._call(keywords), columns, self.returns.type if self.plain else None, nullable)
         changes, keywords = self._match(schema, lambda name, kind, hint: (name, argument(name, kind, hint)))
         return _native.Arrays(self, self._call(keywords), changes, nullable)
 

@@ -1,10 +1,11 @@
-//! Calls without tuples: CPython's vectorcall (PEP 590), over an array of arguments that is used again.
+//! Calls without tuples: CPython's vectorcall (PEP 590), over arrays of arguments that are used again.
 //!
 //! It is public since Python 3.9 and in the stable ABI since 3.12. The functions are looked up when the first call is made, so that one module serves
 //! all versions: `PyObject_Vectorcall` is a function since 3.11; before it, `PyObject_VectorcallDict` does the same where no keyword is given.
 
 use std::ffi::CStr;
-use std::ptr;
+use std::iter::{Skip, StepBy};
+use std::{ptr, slice};
 
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
@@ -45,54 +46,56 @@ pub(super) fn call<'py, const N: usize>(function: &Bound<'py, PyAny>, values: [B
     unsafe { Bound::from_owned_ptr_or_err(py, result) }
 }
 
-/// The arguments of one call after the other, in the same place.
+/// Where the values of a column go.
+pub(super) type Places<'a, 'py> = StepBy<Skip<slice::IterMut<'a, Option<Bound<'py, PyAny>>>>>;
+
+/// The arguments of some calls, each call's in a row. One behind the other the calls are made, and let go of what they were given.
 pub(crate) struct Arguments<'py> {
     function: Bound<'py, PyAny>,
     vectorcall: Vectorcall,
-    /// A place for the callee, and behind it owned references.
-    room: Vec<*mut ffi::PyObject>,
+    /// Of one call.
+    count: usize,
+    /// For each call a place for the callee, and behind it the arguments.
+    places: Vec<Option<Bound<'py, PyAny>>>,
 }
+
+// What the interpreter is given as an array of pointers.
+const _: () = assert!(size_of::<Option<Bound<'_, PyAny>>>() == size_of::<*mut ffi::PyObject>());
 
 impl<'py> Arguments<'py> {
-    /// For calls of `function` with up to so many arguments.
-    pub(crate) fn new(function: Bound<'py, PyAny>, most: usize) -> PyResult<Self> {
+    /// For calls of `function` with `count` arguments, `calls` at a time.
+    pub(crate) fn new(function: Bound<'py, PyAny>, count: usize, calls: usize) -> PyResult<Self> {
         let vectorcall = vectorcall(function.py())?;
-        let mut room = Vec::with_capacity(most + 1);
-        room.push(ptr::null_mut());
-        Ok(Self { function, vectorcall, room })
+        let mut places = Vec::new();
+        places.resize_with((count + 1) * calls, || None);
+        Ok(Self { function, vectorcall, count, places })
     }
 
-    /// One argument more for the next call.
+    /// Puts one argument of one call into its place.
     #[inline]
-    pub(crate) fn push(&mut self, value: Bound<'py, PyAny>) {
-        self.room.push(value.into_ptr());
+    pub(crate) fn put(&mut self, call: usize, number: usize, value: Bound<'py, PyAny>) {
+        self.places[call * (self.count + 1) + 1 + number] = Some(value);
     }
 
-    /// Calls with what was pushed, and lets go of it.
+    /// The places for the argument of this number, one for each call.
+    pub(super) fn column(&mut self, number: usize) -> Places<'_, 'py> {
+        self.places.iter_mut().skip(1 + number).step_by(self.count + 1)
+    }
+
+    /// Makes this call, whose arguments are all in their places, and lets go of them.
     #[inline]
-    pub(crate) fn call(&mut self) -> PyResult<Bound<'py, PyAny>> {
-        let count = (self.room.len() - 1) | ARGUMENTS_OFFSET;
-        // SAFETY: as in `call`; the place before the arguments is there, and nobody else reads it.
-        let result = unsafe { (self.vectorcall)(self.function.as_ptr(), self.room.as_mut_ptr().add(1), count, ptr::null_mut()) };
+    pub(crate) fn call(&mut self, number: usize) -> PyResult<Bound<'py, PyAny>> {
+        let places = &mut self.places[number * (self.count + 1)..][..=self.count];
+        assert!(places[1..].iter().all(Option::is_some), "an argument was never put");
+        let arguments = places.as_mut_ptr().cast::<*mut ffi::PyObject>();
+        // SAFETY: as in `call`. An option of an object is a pointer that may be null (`Bound` is transparent, over a pointer that is not), and the slice has a
+        // place before `count` of them, which nobody else reads.
+        let result = unsafe { (self.vectorcall)(self.function.as_ptr(), arguments.add(1), self.count | ARGUMENTS_OFFSET, ptr::null_mut()) };
         // SAFETY: as in `call`. The exception is taken first: what is let go of below may run code of its own.
         let outcome = unsafe { Bound::from_owned_ptr_or_err(self.function.py(), result) };
-        self.clear();
-        outcome
-    }
-
-    /// Lets go of what was pushed.
-    #[inline]
-    pub(crate) fn clear(&mut self) {
-        for &value in &self.room[1..] {
-            // SAFETY: each pointer behind the first was pushed as an owned reference, and leaves the room below; the interpreter's lock is held.
-            unsafe { ffi::Py_DECREF(value) };
+        for place in &mut places[1..] {
+            *place = None;
         }
-        self.room.truncate(1);
-    }
-}
-
-impl Drop for Arguments<'_> {
-    fn drop(&mut self) {
-        self.clear();
+        outcome
     }
 }

@@ -23,6 +23,10 @@ use crate::errors;
 /// Rows between looks for signals, which a function that is not written in Python never takes.
 const PAUSE: usize = 4096;
 
+/// Rows whose arguments are made before they are called; the bytes of their values, where those are many.
+const STRETCH: usize = 32;
+const STRETCH_BYTES: usize = 64 << 10;
+
 /// A row function, prepared for a schema.
 #[pyclass(frozen, module = "transom._native")]
 pub(crate) struct Rows {
@@ -55,6 +59,12 @@ impl Rows {
         let columns = columns.into_iter().map(|(name, cast, list, plain)| Column { name, cast, list, plain }).collect();
         let returns = returns.map(capsule::type_from_py).transpose()?;
         Ok(Self { prepared, function, columns, returns, nullable })
+    }
+
+    /// Whether columns of this type are made here; pyarrow makes the others.
+    #[staticmethod]
+    fn builds(kind: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(writer(&capsule::type_from_py(kind)?, 0).is_some())
     }
 }
 
@@ -93,28 +103,33 @@ impl Rows {
     ) -> PyResult<()> {
         let given = || self.columns.iter().zip(arguments.columns()).zip(types);
         let mut readers = given().map(|((column, array), kind)| column.reader(array, kind.bind(py))).collect::<PyResult<Vec<_>>>()?;
-        let mut call = Arguments::new(self.function.bind(py).clone(), readers.len())?;
-        for row in 0..arguments.num_rows() {
-            for (reader, ((column, array), kind)) in readers.iter_mut().zip(given()) {
-                let value = match reader.read(row) {
-                    Ok(value) => value,
-                    Err(_) => {
-                        // Python has no such value: pyarrow says so in its words, or knows better.
-                        *reader = column.listed(&column.cast(array, kind.bind(py))?)?;
-                        reader.read(row)?
-                    }
-                };
-                call.push(value);
+        let stretch = stretch(arguments);
+        let mut calls = Arguments::new(self.function.bind(py).clone(), readers.len(), stretch)?;
+        let mut row = 0;
+        while row < arguments.num_rows() {
+            let mut end = arguments.num_rows().min(row + stretch);
+            for (number, (reader, ((column, array), kind))) in readers.iter_mut().zip(given()).enumerate() {
+                let made = reader.fill(row..end, calls.column(number));
+                if made > 0 {
+                    end = row + made;
+                    continue;
+                }
+                // Python has no such value: pyarrow says so in its words, or knows better.
+                *reader = column.listed(&column.cast(array, kind.bind(py))?)?;
+                calls.put(0, number, reader.read(row)?);
+                end = row + 1;
             }
-            let breath = if row % PAUSE == PAUSE - 1 { breathe(py) } else { Ok(()) };
-            match breath.and_then(|()| call.call()) {
-                Ok(value) => results.push(value).map_err(|full| full.unwrap_or_else(|| self.full(py)))?,
-                Err(error) => {
-                    call.clear();
-                    note(py, error, row, failed)?;
-                    results.null(py)?;
+            for (number, row) in (row..end).enumerate() {
+                let breath = if row % PAUSE == PAUSE - 1 { breathe(py) } else { Ok(()) };
+                match breath.and_then(|()| calls.call(number)) {
+                    Ok(value) => results.push(value).map_err(|full| full.unwrap_or_else(|| self.full(py)))?,
+                    Err(error) => {
+                        note(py, error, row, failed)?;
+                        results.null(py)?;
+                    }
                 }
             }
+            row = end;
         }
         Ok(())
     }
@@ -123,6 +138,13 @@ impl Rows {
     fn full(&self, py: Python<'_>) -> PyErr {
         self.prepared.bind(py).call_method0(intern!(py, "full")).map_or_else(|error| error, PyErr::from_value)
     }
+}
+
+/// For how many rows the arguments are made at a time: few enough that they stay in the caches of a core and of Python's memory, and fewer where rows are large.
+fn stretch(arguments: &RecordBatch) -> usize {
+    let row =
+        arguments.columns().iter().map(|array| array.to_data().get_slice_memory_size().unwrap_or(0)).sum::<usize>() / arguments.num_rows().max(1);
+    (STRETCH_BYTES / row.max(1)).clamp(1, STRETCH)
 }
 
 /// Hears signals, and lets other threads run.

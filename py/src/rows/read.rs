@@ -3,20 +3,33 @@
 //! Not here are types whose values depend on more than themselves or on libraries that may be missing (zones, nanoseconds), and nested ones: for those
 //! there is no reader, and pyarrow makes a list.
 
+use std::ops::Range;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, PrimitiveArray};
+use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyList, PyString};
 
-use super::call::call;
+use super::call::{Places, call};
 
 /// Makes the Python value of one row.
 pub(super) trait Read<'py> {
     /// The value; `None` for a null.
     fn read(&mut self, row: usize) -> PyResult<Bound<'py, PyAny>>;
+
+    /// Puts the values of some rows into `places`, in a loop of the type's own. Gives how many there are before one that cannot be made.
+    fn fill(&mut self, rows: Range<usize>, places: Places<'_, 'py>) -> usize {
+        let (first, all) = (rows.start, rows.len());
+        for (row, place) in rows.zip(places) {
+            let Ok(value) = self.read(row) else { return row - first };
+            *place = Some(value);
+        }
+        all
+    }
 }
 
 type Reader<'py> = Box<dyn Read<'py> + 'py>;
@@ -67,6 +80,7 @@ impl<'py> Read<'py> for Nothing<'py> {
 struct Each<'py, A, F> {
     py: Python<'py>,
     array: A,
+    nulls: Option<NullBuffer>,
     make: F,
 }
 
@@ -75,16 +89,17 @@ where
     A: Array + Clone + 'py,
     F: Fn(Python<'py>, &A, usize) -> PyResult<Bound<'py, PyAny>> + 'py,
 {
-    Box::new(Each { py, array: array.clone(), make })
+    Box::new(Each { py, array: array.clone(), nulls: array.nulls().cloned(), make })
 }
 
 impl<'py, A, F> Read<'py> for Each<'py, A, F>
 where
-    A: Array,
     F: Fn(Python<'py>, &A, usize) -> PyResult<Bound<'py, PyAny>>,
 {
+    #[inline]
     fn read(&mut self, row: usize) -> PyResult<Bound<'py, PyAny>> {
-        if self.array.is_null(row) { Ok(self.py.None().into_bound(self.py)) } else { (self.make)(self.py, &self.array, row) }
+        let null = self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        if null { Ok(self.py.None().into_bound(self.py)) } else { (self.make)(self.py, &self.array, row) }
     }
 }
 
