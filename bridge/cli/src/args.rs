@@ -74,7 +74,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(crate) dead_letters: Option<String>,
 
-    /// Worker processes [default: one for each core]
+    /// Worker processes [default: one for each core, and no more than there are batches]
     #[arg(long, short, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
 

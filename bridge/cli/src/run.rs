@@ -29,7 +29,8 @@ pub(crate) fn run(args: &args::Run) -> Result<()> {
     let letters = Letters::prepare(args, inputs.paths())?;
     let function = letters.policy_for(function);
     let python = (function.language() == Language::Python).then(|| interpreter::find(args.python.as_deref())).transpose()?;
-    let pool = pool(args, &function, python.as_ref())?;
+    let workers = workers(args, &inputs);
+    let pool = pool(args, workers, &function, python.as_ref())?;
     let mut progress = Progress::start(inputs.meter.clone(), args.limit);
     let printed = Printed::follow(&pool, progress.bar())?;
     let files = (prepared, letters);
@@ -40,12 +41,13 @@ pub(crate) fn run(args: &args::Run) -> Result<()> {
     drop(pool);
     // What functions said comes before what became of them.
     printed.finish();
-    let (rows, workers) = done?;
+    let (rows, kind) = done?;
+    let workers = if kind == Kind::Batches { 1 } else { workers };
     progress.note(&format!("{}{failed}", summary(rows, progress.rows(), time, workers, &copies)));
     Ok(())
 }
 
-/// Loads the function and runs it over all inputs; gives the number of input rows, and of workers that had a part in it.
+/// Loads the function and runs it over all inputs; gives the number of input rows, and the kind of the function.
 fn over(
     args: &args::Run,
     pool: &Pool,
@@ -54,7 +56,7 @@ fn over(
     inputs: Inputs,
     files: (Prepared, Letters),
     progress: &mut Progress,
-) -> Result<(u64, usize)> {
+) -> Result<(u64, Kind)> {
     let signature = pool.describe_blocking(function).map_err(|error| match python {
         Some(python) => python.blamed(error),
         None => error,
@@ -63,7 +65,7 @@ fn over(
     files.1.check(&signature)?;
     let choice = columns::choose(&inputs.schema, &signature, args.columns.as_deref(), args.append)?;
     let rows = map(args, pool, function, inputs, choice, files, progress)?;
-    Ok((rows, if signature.kind == Kind::Batches { 1 } else { workers(args) }))
+    Ok((rows, signature.kind))
 }
 
 fn function(args: &args::Run) -> Result<Function> {
@@ -76,12 +78,20 @@ fn function(args: &args::Run) -> Result<Function> {
     Ok(function.with_import_path(here))
 }
 
-fn workers(args: &args::Run) -> usize {
-    args.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
+/// As many workers as were asked for; else one for each core, and none that would have no batch.
+fn workers(args: &args::Run, inputs: &Inputs) -> usize {
+    args.workers.map_or_else(
+        || {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            let batches = inputs.most_batches(args.batch_rows.get(), args.limit);
+            batches.and_then(|batches| usize::try_from(batches).ok()).map_or(cores, |batches| batches.clamp(1, cores))
+        },
+        usize::from,
+    )
 }
 
-fn pool(args: &args::Run, function: &Function, python: Option<&Interpreter>) -> Result<Pool> {
-    let mut builder = Pool::builder().workers(workers(args)).prestart([function.language()]);
+fn pool(args: &args::Run, workers: usize, function: &Function, python: Option<&Interpreter>) -> Result<Pool> {
+    let mut builder = Pool::builder().workers(workers).prestart([function.language()]);
     if let Some(python) = python {
         builder = builder.python(&python.path);
     }

@@ -22,7 +22,7 @@ pub(super) fn probe(path: &Path, format: Format, again: bool, infer_rows: Option
         let (head, stream) = head_of(path)?;
         (infer(path, format, whole_lines(&head), infer_rows)?, Some(stream))
     };
-    Ok(Probe { schema: Arc::new(schema), inferred: true, stream })
+    Ok(Probe { schema: Arc::new(schema), inferred: true, stream, extent: None })
 }
 
 /// The beginning of what can be read only once, and a stream that begins with it again.

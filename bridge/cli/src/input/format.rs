@@ -47,6 +47,11 @@ impl Format {
         matches!(self, Self::Arrow | Self::Stream)
     }
 
+    /// Whether each row takes up at least the end of a line.
+    pub(super) fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv | Self::Json | Self::Text)
+    }
+
     /// All names, for messages.
     pub(crate) fn names() -> String {
         let names: Vec<String> = Self::value_variants().iter().filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned())).collect();

@@ -44,7 +44,7 @@ fn kind_of(path: &Path, head: &[u8]) -> Result<Format> {
 pub(super) fn probe_file(path: &Path) -> Result<Probe> {
     claims::check_file(path)?;
     let reader = file_reader(path, None)?;
-    Ok(Probe { schema: plain(&reader.schema()), inferred: false, stream: None })
+    Ok(Probe { schema: plain(&reader.schema()), inferred: false, stream: None, extent: None })
 }
 
 pub(super) fn probe_stream(path: &Path, again: bool) -> Result<Probe> {
@@ -56,7 +56,7 @@ pub(super) fn probe_stream(path: &Path, again: bool) -> Result<Probe> {
     }
     let reader = stream_reader(path, Box::new(Cursor::new(head).chain(source)))?;
     let schema = plain(&reader.schema());
-    Ok(Probe { schema, inferred: false, stream: (!again).then(|| Stream::Arrow(Box::new(reader))) })
+    Ok(Probe { schema, inferred: false, stream: (!again).then(|| Stream::Arrow(Box::new(reader))), extent: None })
 }
 
 /// A schema without the remarks of the program that wrote it.

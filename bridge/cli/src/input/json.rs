@@ -30,7 +30,7 @@ pub(super) fn probe(path: &Path, again: bool, infer_rows: Option<usize>) -> Resu
     if rows == 0 {
         return Err(malformed(path, Format::Json, "it is empty, and without a row there are no columns"));
     }
-    Ok(Probe { schema: Arc::new(schema), inferred: true, stream })
+    Ok(Probe { schema: Arc::new(schema), inferred: true, stream, extent: None })
 }
 
 pub(super) fn read(input: Input, plan: &Plan) -> Result<Batches> {

@@ -40,6 +40,15 @@ pub(crate) struct Inputs {
     /// Counts what is read.
     pub(crate) meter: Arc<Meter>,
     infer_rows: Option<usize>,
+    /// How much there is at most, of each input.
+    extents: Vec<Option<Extent>>,
+}
+
+/// How many rows there are at most, and how many of them a batch can have.
+#[derive(Clone, Copy)]
+struct Extent {
+    rows: u64,
+    batch_rows: usize,
 }
 
 /// One input.
@@ -66,6 +75,7 @@ struct Probe {
     /// Whether the types were guessed from text, so that another file's may widen them.
     inferred: bool,
     stream: Option<Stream>,
+    extent: Option<Extent>,
 }
 
 /// What to read, the same for each input.
@@ -88,15 +98,23 @@ impl Inputs {
         let mut inputs = Vec::new();
         let mut parts = Vec::new();
         let mut total = Some(0);
+        let mut extents = Vec::new();
         for path in find::find(words)? {
             let (format, length) = identify(&path, format)?;
             total = total.zip(length).map(|(sum, length)| sum + length);
             let probe = damage::caught(&path, format, || probe(&path, format, length.is_some(), infer_rows))?;
             schema::check_names(&path, format, &probe.schema)?;
+            extents.push(probe.extent.or_else(|| length.filter(|_| format.is_text()).map(Extent::of_text)));
             parts.push(schema::Part { place: path.clone(), schema: probe.schema.clone(), inferred: probe.inferred, open: format == Format::Json });
             inputs.push(Input { path, format, schema: probe.schema, stream: probe.stream });
         }
-        Ok(Self { schema: schema::unite(&parts)?, inputs, meter: Arc::new(Meter::new(total)), infer_rows })
+        Ok(Self { schema: schema::unite(&parts)?, inputs, meter: Arc::new(Meter::new(total)), infer_rows, extents })
+    }
+
+    /// How many batches these are at most, where that is known before they are read.
+    pub(crate) fn most_batches(&self, batch_rows: usize, limit: Option<u64>) -> Option<u64> {
+        let batches = |extent: Extent| extent.rows.min(limit.unwrap_or(u64::MAX)).div_ceil(extent.batch_rows.min(batch_rows).max(1) as u64);
+        self.extents.iter().map(|extent| extent.map(batches)).sum()
     }
 
     /// The files read, for those who must not write to them.
@@ -115,6 +133,13 @@ impl Inputs {
             damage::guarded(input, &plan).map(move |batch| batch.and_then(|batch| schema::conform(&path, batch, &columns)))
         });
         Box::new(rechunk::rechunk(all, columns, batch_rows, limit))
+    }
+}
+
+impl Extent {
+    /// Of a text of this length: a row has at least the end of its line, and batches end early where rows are long.
+    fn of_text(length: u64) -> Self {
+        Self { rows: length, batch_rows: 1 << 16 }
     }
 }
 

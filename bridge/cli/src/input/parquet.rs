@@ -10,21 +10,23 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use transom::Result;
 
 use super::rechunk::MOST_BYTES;
-use super::{Batches, Format, Plan, Probe, malformed, open, reading, unreadable};
+use super::{Batches, Extent, Format, Plan, Probe, malformed, open, reading, unreadable};
 
 type Builder = ParquetRecordBatchReaderBuilder<File>;
 
 pub(super) fn probe(path: &Path) -> Result<Probe> {
-    let schema = builder(path)?.schema().clone();
+    let builder = builder(path)?;
+    let extent = Extent { rows: rows(&builder), batch_rows: most_rows(&builder, &ProjectionMask::all()) };
+    let schema = builder.schema().clone();
     // What pandas and others say about themselves in the metadata differs from file to file and means nothing here.
-    Ok(Probe { schema: Schema::new(schema.fields().clone()).into(), inferred: false, stream: None })
+    Ok(Probe { schema: Schema::new(schema.fields().clone()).into(), inferred: false, stream: None, extent: Some(extent) })
 }
 
 pub(super) fn read(path: &Path, plan: &Plan) -> Result<Batches> {
     let builder = builder(path)?;
     let wanted: Vec<usize> = plan.columns.fields().iter().filter_map(|field| builder.schema().index_of(field.name()).ok()).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0).max(1);
+    let rows = rows(&builder).max(1);
     let batch_rows = most_rows(&builder, &mask).min(plan.batch_rows);
     let length = std::fs::metadata(path).map_err(|error| unreadable(path, error))?.len();
     let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(|error| malformed(path, Format::Parquet, error))?;
@@ -37,6 +39,10 @@ pub(super) fn read(path: &Path, plan: &Plan) -> Result<Batches> {
         meter.add(share(length, done, rows) - before);
         Ok(batch)
     })))
+}
+
+fn rows(builder: &Builder) -> u64 {
+    u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0)
 }
 
 /// The part of a file's length that stands for its first `done` rows.

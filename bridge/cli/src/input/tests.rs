@@ -53,6 +53,28 @@ fn every_format_gives_back_what_was_written() {
 }
 
 #[test]
+fn how_many_batches_there_are_at_most_is_known_of_parquet_and_of_text() {
+    let root = tempfile::tempdir().unwrap();
+    let most = |name: &str, batch_rows, limit| {
+        let path = root.path().join(name);
+        write(&path, &[sample(100)]);
+        let inputs = open(&[path.to_str().unwrap()], None).unwrap();
+        let most = inputs.most_batches(batch_rows, limit);
+        let schema = inputs.schema.clone();
+        let found = inputs.read(schema, batch_rows, limit).count() as u64;
+        assert!(most.is_none_or(|most| found <= most), "{name}: {found} batches");
+        most
+    };
+    assert_eq!(most("a.parquet", 1000, None), Some(1));
+    assert_eq!(most("a.parquet", 16, None), Some(7));
+    assert_eq!(most("a.parquet", 16, Some(20)), Some(2));
+    assert_eq!(most("a.csv", 1 << 16, None), Some(1));
+    assert_eq!(most("a.jsonl", 16, Some(16)), Some(1));
+    assert_eq!(most("a.arrow", 16, None), None);
+    most("a.tsv", 3, None);
+}
+
+#[test]
 fn only_the_wanted_columns_are_read_in_the_order_wanted_and_up_to_the_limit() {
     let root = tempfile::tempdir().unwrap();
     for name in ["a.parquet", "a.arrow", "a.arrows", "a.csv", "a.jsonl"] {

@@ -21,7 +21,7 @@ fn schema() -> SchemaRef {
 
 pub(super) fn probe(path: &Path, again: bool) -> Result<Probe> {
     let source = open_once(path)?;
-    Ok(Probe { schema: schema(), inferred: false, stream: (!again).then_some(Stream::Bytes(source)) })
+    Ok(Probe { schema: schema(), inferred: false, stream: (!again).then_some(Stream::Bytes(source)), extent: None })
 }
 
 pub(super) fn read(input: Input, plan: &Plan) -> Result<Batches> {
