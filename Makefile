@@ -112,7 +112,7 @@ FUZZ_OPTIONS := -detect_leaks=0 -entropic=0 -verbosity=0 -print_funcs=0 -print_f
 fuzz-build: tools
 	@command -v c++ >/dev/null || { echo "a C++ compiler is missing, for libFuzzer: install g++ (Debian: apt-get install build-essential)"; exit 1; }
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg fuzzing -Zsanitizer=address" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml \
-		--config $(FUZZ_CONFIG) --target-dir target/fuzz --target $$(rustc -vV | sed -n 's/^host: //p')
+		$(FUZZ_CONFIG:%=--config %) --target-dir target/fuzz --target $$(rustc -vV | sed -n 's/^host: //p')
 
 # What is new goes to target/fuzz/corpus; `fuzz/corpus` is only read. The time is for all targets together.
 fuzz: fuzz-build ## Fuzzes what workers may lie about, under AddressSanitizer: FUZZ_SECONDS=60
@@ -130,7 +130,7 @@ fuzz-ci: fuzz-build ## Runs the kept inputs and a fixed number of new ones, unde
 			-artifact_prefix=fuzz/artifacts/$$target/ target/fuzz/ci/$$target fuzz/corpus/$$target; \
 	done
 
-fuzz-release: FUZZ_CONFIG := fuzz/release.toml
+fuzz-release: FUZZ_CONFIG += fuzz/release.toml
 fuzz-release: fuzz-build ## Fuzzes on until the counts of a release are reached; goes on where it was stopped
 	ASAN_OPTIONS=$(FUZZ_ASAN) $(PYTHON) fuzz/release.py $(FUZZ_BIN) $(FUZZ_OPTIONS)
 

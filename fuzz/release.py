@@ -50,7 +50,7 @@ def main():
     arguments.add_argument("--only", action="append", default=[], help="only this target or test")
     arguments.add_argument("--until", help="the time of day at which to stop, such as 22:25")
     options, fuzzer = arguments.parse_known_args()
-    counts = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
+    counts = counted()
     tests = {}
     while todo := [
         campaign for campaign in CAMPAIGNS if reached(counts, campaign) < campaign[3] and (not options.only or key(campaign) in options.only)
@@ -65,7 +65,7 @@ def main():
                 count, found = fuzzed(options.binaries, how, campaign[3] - reached(counts, campaign), min(PIECE, seconds), fuzzer)
             else:
                 count, found = tested(tests, how, reached(counts, campaign))
-            note(counts, campaign, count, bool(found))
+            counts = note(campaign, count, bool(found))
             if found:
                 sys.exit(f"{key(campaign)} found something, which is to be mended first; see fuzz/README.md\n{found[-3000:]}")
 
@@ -130,8 +130,14 @@ def tested(tests, how, done):
     return sum(int(number) for number in re.findall(pattern, run.stdout)) if pattern else size, None
 
 
-def note(counts, campaign, count, found):
+def counted():
+    return json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
+
+
+def note(campaign, count, found):
+    """Adds this to what stands in the file by now, since others may run beside; says what it is then."""
     today = datetime.date.today().isoformat()
+    counts = counted()
     entry = counts.setdefault(key(campaign), {"count": 0, "found": 0, "since": today})
     entry["count"] += count
     entry["found"] += found
@@ -142,6 +148,7 @@ def note(counts, campaign, count, found):
     beside.rename(COUNTS)
     PUBLISHED.parent.mkdir(parents=True, exist_ok=True)
     PUBLISHED.write_text("".join(json.dumps(line(one, counts[key(one)])) + "\n" for one in CAMPAIGNS if key(one) in counts))
+    return counts
 
 
 def line(campaign, entry):
