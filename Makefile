@@ -101,6 +101,7 @@ check-sanitizers: tools ## Runs the Rust tests under AddressSanitizer and LeakSa
 
 # As cargo-fuzz builds, which so is not needed; but only crates that decide over an input tell what it reaches (fuzz/instrument.toml).
 FUZZ_BIN = target/fuzz/$(shell rustc -vV | sed -n 's/^host: //p')/release
+FUZZ_CONFIG := fuzz/instrument.toml
 FUZZ_TARGETS := descriptor message schema batch
 FUZZ_SECONDS ?= 60
 # Without what costs time for each input and only adds to a report, which a finding that is run alone has: stacks of allocations. Leaks are looked
@@ -111,7 +112,7 @@ FUZZ_OPTIONS := -detect_leaks=0 -entropic=0 -verbosity=0 -print_funcs=0 -print_f
 fuzz-build: tools
 	@command -v c++ >/dev/null || { echo "a C++ compiler is missing, for libFuzzer: install g++ (Debian: apt-get install build-essential)"; exit 1; }
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg fuzzing -Zsanitizer=address" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml \
-		--config fuzz/instrument.toml --target-dir target/fuzz --target $$(rustc -vV | sed -n 's/^host: //p')
+		$(FUZZ_CONFIG:%=--config %) --target-dir target/fuzz --target $$(rustc -vV | sed -n 's/^host: //p')
 
 # What is new goes to target/fuzz/corpus; `fuzz/corpus` is only read. The time is for all targets together.
 fuzz: fuzz-build ## Fuzzes what workers may lie about, under AddressSanitizer: FUZZ_SECONDS=60
@@ -129,6 +130,7 @@ fuzz-ci: fuzz-build ## Runs the kept inputs and a fixed number of new ones, unde
 			-artifact_prefix=fuzz/artifacts/$$target/ target/fuzz/ci/$$target fuzz/corpus/$$target; \
 	done
 
+fuzz-release: FUZZ_CONFIG += fuzz/release.toml
 fuzz-release: fuzz-build ## Fuzzes on until the counts of a release are reached; goes on where it was stopped
 	ASAN_OPTIONS=$(FUZZ_ASAN) $(PYTHON) fuzz/release.py $(FUZZ_BIN) $(FUZZ_OPTIONS)
 

@@ -11,18 +11,20 @@ import argparse
 import contextlib
 import datetime
 import json
+import math
 import os
 import pathlib
 import re
 import subprocess
 import sys
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COUNTS = ROOT / "target/fuzz/counts.json"
 PUBLISHED = ROOT / "docs/reliability/fuzz.json"
-# Seconds of a piece of fuzzing; what a stop loses at most. Less would go into trying first what is kept: half a minute for `batch`.
+# Seconds of a piece of fuzzing; what a stop loses at most. Less would go into trying first what is kept.
 PIECE = 600
+# Inputs that are tried for each that libFuzzer makes: itself, and others around it (fuzz/src/around.rs).
+EACH = 64
 
 # The plan's name, what is done, the unit, the aim, and how: a fuzz target, or a test with the variable for its size, the size of a piece, and
 # what in its output is counted, where that is not the size.
@@ -48,21 +50,22 @@ def main():
     arguments.add_argument("--only", action="append", default=[], help="only this target or test")
     arguments.add_argument("--until", help="the time of day at which to stop, such as 22:25")
     options, fuzzer = arguments.parse_known_args()
-    counts = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
+    counts = counted()
     tests = {}
     while todo := [
         campaign for campaign in CAMPAIGNS if reached(counts, campaign) < campaign[3] and (not options.only or key(campaign) in options.only)
     ]:
         # In turn, so that a stop leaves something of each.
         for campaign in todo:
-            if options.until and time.strftime("%H:%M") >= options.until:
+            seconds = left(options.until)
+            if seconds <= 0:
                 return
             how = campaign[4]
             if isinstance(how, str):
-                count, found = fuzzed(options.binaries, how, fuzzer)
+                count, found = fuzzed(options.binaries, how, campaign[3] - reached(counts, campaign), min(PIECE, seconds), fuzzer)
             else:
                 count, found = tested(tests, how, reached(counts, campaign))
-            note(counts, campaign, count, bool(found))
+            counts = note(campaign, count, bool(found))
             if found:
                 sys.exit(f"{key(campaign)} found something, which is to be mended first; see fuzz/README.md\n{found[-3000:]}")
 
@@ -75,26 +78,41 @@ def reached(counts, campaign):
     return counts.get(key(campaign), {}).get("count", 0)
 
 
-def fuzzed(binaries, target, options):
-    """Fuzzes for one piece with these options of libFuzzer.
+def left(until):
+    """Seconds from now until this time of day, at most 12 hours ahead; below 0 where it was in the last 12 hours."""
+    if until is None:
+        return math.inf
+    now = datetime.datetime.now()
+    then = datetime.datetime.combine(now, datetime.time.fromisoformat(until))
+    half = 12 * 60 * 60
+    return ((then - now).total_seconds() + half) % (2 * half) - half
 
-    Says how many inputs that were, without those that were kept from before, and what was printed on a finding.
+
+def fuzzed(binaries, target, most, seconds, options):
+    """Fuzzes for so many seconds, or until there were so many inputs, with these options of libFuzzer.
+
+    Says how many inputs that were, without those that were kept from before and those around them, and what was printed on a finding.
     """
     grown = ROOT / "target/fuzz/corpus" / target
     artifacts = ROOT / "fuzz/artifacts" / target
     for folder in (grown, artifacts):
         folder.mkdir(parents=True, exist_ok=True)
+    corpora = [grown, ROOT / "fuzz/corpus" / target]
+    runs = sum(len(list(folder.iterdir())) for folder in corpora) + math.ceil(most / EACH)
     command = [
         binaries / target,
-        f"-max_total_time={PIECE}",
+        f"-max_total_time={math.ceil(seconds)}",
+        f"-runs={runs}",
+        # How often an edge was reached says nothing of the inputs around one.
+        "-use_counters=0",
         *options,
         f"-artifact_prefix={artifacts}/",
-        grown,
-        ROOT / "fuzz/corpus" / target,
+        *corpora,
     ]
-    run = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    environment = {**os.environ, "TRANSOM_AROUND": str(EACH - 1)}
+    run = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
     executed, kept = (re.search(pattern, run.stderr) for pattern in (r"stat::number_of_executed_units: *(\d+)", r"seed corpus: files: (\d+)"))
-    count = max(int(executed[1]) - int(kept[1]), 0) if executed and kept else 0
+    count = EACH * max(int(executed[1]) - int(kept[1]), 0) if executed and kept else 0
     return count, run.stderr if run.returncode else None
 
 
@@ -112,8 +130,14 @@ def tested(tests, how, done):
     return sum(int(number) for number in re.findall(pattern, run.stdout)) if pattern else size, None
 
 
-def note(counts, campaign, count, found):
+def counted():
+    return json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
+
+
+def note(campaign, count, found):
+    """Adds this to what stands in the file by now, since others may run beside; says what it is then."""
     today = datetime.date.today().isoformat()
+    counts = counted()
     entry = counts.setdefault(key(campaign), {"count": 0, "found": 0, "since": today})
     entry["count"] += count
     entry["found"] += found
@@ -124,6 +148,7 @@ def note(counts, campaign, count, found):
     beside.rename(COUNTS)
     PUBLISHED.parent.mkdir(parents=True, exist_ok=True)
     PUBLISHED.write_text("".join(json.dumps(line(one, counts[key(one)])) + "\n" for one in CAMPAIGNS if key(one) in counts))
+    return counts
 
 
 def line(campaign, entry):

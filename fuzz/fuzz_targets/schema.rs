@@ -1,4 +1,4 @@
 //! A schema message.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| transom_fuzz::trial::schema(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| transom_fuzz::around::bytes(bytes, transom_fuzz::trial::schema));

@@ -1,6 +1,8 @@
 //! The trials of the core's own tests, for the fuzz targets: one file of each, used by both.
 #![allow(dead_code, unreachable_pub, reason = "the tests use more of these files")]
 
+pub mod around;
+
 #[path = "../../bridge/core/tests/support/change.rs"]
 mod change;
 #[path = "../../bridge/core/tests/support/generate.rs"]

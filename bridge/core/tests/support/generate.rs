@@ -40,7 +40,7 @@ impl Recipe {
         let (before, behind) = self.slices.parent;
         let nullable = self.nulls != Nulls::None;
         let fields: Fields = self.columns.iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t.clone(), nullable)).collect();
-        let mut maker = Maker { state: self.seed | 1, nulls: self.nulls, children: self.slices.children };
+        let mut maker = Maker { random: Random(self.seed | 1), nulls: self.nulls, children: self.slices.children };
         let rows = before + self.rows + behind;
         let columns = self.columns.iter().map(|t| maker.array(t, nullable, rows)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -135,29 +135,44 @@ pub fn nestings(of: &DataType) -> Vec<DataType> {
     all
 }
 
-/// Makes arrays from a stream of pseudo-random numbers.
-struct Maker {
-    state: u64,
-    nulls: Nulls,
-    children: bool,
-}
+/// A stream of pseudo-random numbers, always the same from the same start.
+pub struct Random(pub u64);
 
-impl Maker {
+impl Random {
     fn next(&mut self) -> u64 {
         // The generator of Vigna's `splitmix64`: small, and good enough to look random.
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
 
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]));
+        bytes
+    }
+}
+
+/// Makes arrays from a stream of pseudo-random numbers.
+struct Maker {
+    random: Random,
+    nulls: Nulls,
+    children: bool,
+}
+
+impl Maker {
+    fn below(&mut self, limit: usize) -> usize {
+        self.random.below(limit)
+    }
+
     fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(len).collect()
+        self.random.bytes(len)
     }
 
     fn validity(&mut self, nullable: bool, len: usize) -> Option<NullBuffer> {

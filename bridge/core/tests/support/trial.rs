@@ -79,23 +79,44 @@ pub fn batch(bytes: &[u8]) {
 
 /// Sends a batch, changes what was sent, and receives it in every mode that checks. Says whether any of them took it.
 pub fn case(case: &Case) -> bool {
-    let batch = case.recipe.batch();
-    let sent = export(&batch, &*HOST, &Ledger::default(), Direction::Result).unwrap();
-    let mut wire = Vec::new();
-    sent.descriptor.encode(&mut wire);
-    let mut image = Image::of_extents(&HOST, &sent.extents);
-    let extents: Vec<Extent> = sent.descriptor.extents().filter(|extent| extent.len > 0).collect();
-    for change in &case.changes {
-        match change.content && !extents.is_empty() {
-            true => change.apply(image.bytes_mut(extents[usize::from(change.at) % extents.len()])),
-            false => change.apply(&mut wire),
-        }
+    Sent::of(case).changed(&case.changes)
+}
+
+/// A batch that was sent, for any number of trials: each changes it in its own way.
+pub struct Sent {
+    wire: Vec<u8>,
+    image: Image,
+    extents: Vec<Extent>,
+    schema: SchemaRef,
+}
+
+impl Sent {
+    /// The batch of this case, without its changes.
+    pub fn of(case: &Case) -> Self {
+        let batch = case.recipe.batch();
+        let sent = export(&batch, &*HOST, &Ledger::default(), Direction::Result).unwrap();
+        let mut wire = Vec::new();
+        sent.descriptor.encode(&mut wire);
+        let image = Image::of_extents(&HOST, &sent.extents);
+        let extents = sent.descriptor.extents().filter(|extent| extent.len > 0).collect();
+        Self { wire, image, extents, schema: case.schema(batch.schema()) }
     }
-    match Descriptor::decode(&wire) {
-        Ok(descriptor) => imports(&descriptor, &case.schema(batch.schema()), &image),
-        Err(error) => {
-            well_said(&error, &[Code::BadDescriptor, Code::BatchTooLarge]);
-            false
+
+    /// Changes a copy of it, and receives that in every mode that checks. Says whether any of them took it.
+    pub fn changed(&self, changes: &[Change]) -> bool {
+        let (mut wire, mut image) = (self.wire.clone(), self.image.clone());
+        for change in changes {
+            match change.content && !self.extents.is_empty() {
+                true => change.apply(image.bytes_mut(self.extents[usize::from(change.at) % self.extents.len()])),
+                false => change.apply(&mut wire),
+            }
+        }
+        match Descriptor::decode(&wire) {
+            Ok(descriptor) => imports(&descriptor, &self.schema, &image),
+            Err(error) => {
+                well_said(&error, &[Code::BadDescriptor, Code::BatchTooLarge]);
+                false
+            }
         }
     }
 }
@@ -132,31 +153,32 @@ fn read(batch: &RecordBatch) -> String {
 /// Computes, and sends on. Once for each batch, since all modes give the same values.
 fn use_up(batch: &RecordBatch) {
     for column in batch.columns() {
+        let data = column.to_data();
         // A batch of a few bytes can have billions of rows that take no memory; what is computed from them would.
-        if elements(&column.to_data()) <= 10_000 {
-            compute(column);
+        if elements(&data) <= 10_000 {
+            compute(column, &data);
         }
     }
     export(batch, &*HOST, &Ledger::default(), Direction::Input).unwrap();
 }
 
 /// What kernels give is not looked at, and some types they answer with an error: that they read only what there is, is what is tried here.
-fn compute(column: &ArrayRef) {
+fn compute(column: &ArrayRef, data: &ArrayData) {
     let len = column.len();
-    assert!(column.to_data() == make_array(column.to_data()).slice(0, len).to_data(), "an array is not equal to itself: {column:?}");
-    if !loses_rows(&column.to_data()) {
-        select(column);
+    assert!(*data == make_array(data.clone()).slice(0, len).to_data(), "an array is not equal to itself: {column:?}");
+    if !loses_rows(data) {
+        select(column, data);
     }
     _ = format!("{column:?}");
 }
 
-fn select(column: &ArrayRef) {
+fn select(column: &ArrayRef, data: &ArrayData) {
     let len = column.len();
     let odd: BooleanArray = (0..len).map(|row| Some(row % 2 == 1)).collect();
     let backwards = UInt32Array::from_iter_values((0..len as u32).rev());
     _ = filter(column, &odd);
     _ = take(column, &backwards, None);
-    if !outgrows_keys(&column.to_data()) {
+    if !outgrows_keys(data) {
         _ = concat(&[column, &column.slice(len / 2, len - len / 2)]);
     }
 }
@@ -219,14 +241,19 @@ const ROWS: usize = 21;
 impl Case {
     /// The case that these bytes stand for. Any bytes do; what is missing is zero.
     pub fn of(bytes: &[u8]) -> Self {
+        let (batch, changes) = Self::without_changes(bytes);
+        Self { changes: changes_of(changes), ..batch }
+    }
+
+    /// The batch that these bytes stand for, unchanged, and those of them that say what is changed.
+    pub fn without_changes(bytes: &[u8]) -> (Self, &[u8]) {
         let mut bytes = Bytes { rest: bytes };
         let nulls = [Nulls::None, Nulls::Some, Nulls::All][bytes.below(3)];
         let slices = Slices { children: bytes.below(2) == 1, parent: (bytes.below(20), bytes.below(20)) };
         let (rows, seed) = (bytes.below(ROWS), bytes.u16().into());
         let columns = (0..bytes.below(4)).map(|_| bytes.data_type()).collect();
         let disguise = (bytes.below(8) == 7).then(|| bytes.data_type());
-        let changes = (0..bytes.below(5)).map(|_| bytes.change()).collect();
-        Self { recipe: Recipe { rows, columns, nulls, slices, seed }, changes, disguise }
+        (Self { recipe: Recipe { rows, columns, nulls, slices, seed }, changes: Vec::new(), disguise }, bytes.rest)
     }
 
     fn schema(&self, own: SchemaRef) -> SchemaRef {
@@ -234,6 +261,17 @@ impl Case {
         let others = self.recipe.columns.iter().skip(1);
         of_columns(&std::iter::once(disguise).chain(others).cloned().collect::<Vec<_>>())
     }
+}
+
+/// The changes that these bytes stand for, four at most.
+pub fn changes_of(bytes: &[u8]) -> Vec<Change> {
+    let mut bytes = Bytes { rest: bytes };
+    (0..bytes.below(5)).map(|_| bytes.change()).collect()
+}
+
+/// One change that these bytes stand for.
+pub fn change_of(bytes: &[u8]) -> Change {
+    Bytes { rest: bytes }.change()
 }
 
 static LEAVES: LazyLock<Vec<DataType>> = LazyLock::new(leaves);
