@@ -1,11 +1,12 @@
 //! Taking in what a worker says: on the pool's thread, or on that of a caller who waits for it and so needs nobody to wake it.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use super::supervise::Owner;
-use crate::failure::Result;
+use crate::failure::{Code, Error, Result};
 use crate::link::{HostLink, Incoming};
 
 /// Messages that one caller takes in before the pool's thread does it.
@@ -32,7 +33,7 @@ struct Desk {
     left: VecDeque<Result<Incoming>>,
 }
 
-/// What the supervisor heard.
+/// What was heard.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Heard {
     /// There is nothing now.
@@ -74,7 +75,12 @@ impl<O: Owner> Hearing<O> {
         if desk.closed {
             return Ok(Heard::Nothing);
         }
-        match self.link.receive(true)? {
+        self.one(true)
+    }
+
+    /// Takes in one message.
+    fn one(&self, thorough: bool) -> Result<Heard> {
+        match self.link.receive(thorough)? {
             None => Ok(Heard::Nothing),
             Some(incoming) if incoming.is_for_supervisor() => Ok(Heard::Ours(incoming)),
             Some(incoming) => self.owner.answered(self.worker, incoming).map(|()| Heard::Answer),
@@ -88,13 +94,12 @@ impl<O: Owner> Hearing<O> {
 
     /// One message on a caller's thread; `None` where there is none.
     fn overhear(&self, desk: &mut Desk) -> Option<()> {
-        let left = match self.link.receive(false) {
-            Ok(None) => return None,
-            Ok(Some(incoming)) if incoming.is_for_supervisor() => Ok(incoming),
-            Ok(Some(incoming)) => match self.owner.answered(self.worker, incoming) {
-                Ok(()) => return Some(()),
-                Err(error) => Err(error),
-            },
+        // A panic is a defect of this host, but not the caller's: it ends the worker, of which nobody knows any more what it has said.
+        let heard = catch_unwind(AssertUnwindSafe(|| self.one(false)));
+        let left = match heard.unwrap_or_else(|_| Err(Error::new(Code::Internal, "taking in a message of the worker panicked"))) {
+            Ok(Heard::Nothing) => return None,
+            Ok(Heard::Answer) => return Some(()),
+            Ok(Heard::Ours(incoming)) => Ok(incoming),
             Err(error) => Err(error),
         };
         desk.closed |= left.is_err();
