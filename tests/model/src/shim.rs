@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use loom::sync::atomic::AtomicU64;
 use loom::sync::Mutex;
+use loom::sync::atomic::AtomicU64;
 use transom::memory::Role;
 use transom::{Code, Error, Result};
 
