@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
@@ -161,3 +164,71 @@ def test_a_stream_that_is_not_read_to_its_end_runs_its_finally(make_pool: Callab
         return mark.read_text()
 
     assert pool.call(after, pa.array([1])).to_pylist() == ["closed"]
+
+
+FAILURES: list[tuple[str, type[transom.TransomError], Callable[[], object]]] = [
+    ("FUNCTION_RAISED", transom.FunctionError, lambda: 1 // 0),
+    ("WORKER_SIGNALLED", transom.WorkerDied, lambda: ctypes.string_at(0)),
+    ("DEADLINE_EXCEEDED", transom.DeadlineExceeded, lambda: ctypes.CDLL(None).pause()),
+]
+
+
+@pytest.mark.parametrize("number", [0, 2, 4], ids=["first", "middle", "last"])
+@pytest.mark.parametrize(("code", "kind", "failure"), FAILURES, ids=[code for code, _, _ in FAILURES])
+def test_an_error_names_the_batch_that_the_function_was_at(
+    make_pool: Callable[..., transom.Pool], tmp_path: Path, code: str, kind: type[transom.TransomError], failure: Callable[[], object], number: int
+) -> None:
+    # A limit that keeps one input: what is sent ahead must not push out what the function failed over.
+    pool = make_pool(capsules=tmp_path / "capsules", capsule_bytes=100_000)
+    rows = 8_000
+
+    @transom.udf(deadline=1 if code == "DEADLINE_EXCEEDED" else None)
+    def at(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield batch
+            if batch["n"][0].as_py() == number:
+                failure()
+
+    with pytest.raises(kind) as caught:
+        pool.map(at, [pa.record_batch({"n": [n] * rows}) for n in range(5)]).read_all()
+    error = caught.value
+    assert error.code_name == code
+    assert (error.function, error.batch, error.rows) == ("at", number, range(rows * number, rows * (number + 1)))
+    record = json.loads((Path(error.capsule) / "capsule.json").read_text())
+    assert (record["arguments"]["first_batch"], record["arguments"]["batches"]) == (number, 1)
+    with pytest.raises(kind) as caught:
+        transom.replay(error.capsule)
+    assert (caught.value.batch, caught.value.rows) == (number, error.rows)
+
+
+def test_a_batches_function_that_asks_for_nothing_is_at_its_first_batch_and_one_behind_its_last_at_that(pool: transom.Pool) -> None:
+    def at_once(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        raise ValueError("no")
+
+    def in_the_end(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        list(batches)
+        raise ValueError("no")
+
+    def wrong_result(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield next(batches)
+        yield next(batches).select(["b"])
+        list(batches)
+
+    for function, batch in (at_once, 0), (in_the_end, 3), (wrong_result, 1):
+        with pytest.raises(transom.TransomError) as caught:
+            pool.map(transom.udf(function), TABLE.to_batches(max_chunksize=3)).read_all()
+        assert (caught.value.batch, caught.value.rows) == (batch, range(3 * batch, min(3 * batch + 3, 10))), caught.value
+
+
+def test_a_source_that_fails_is_not_the_fault_of_the_batch_that_the_function_was_at(pool: transom.Pool) -> None:
+    @transom.udf
+    def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches
+
+    def source() -> Iterator[pa.RecordBatch]:
+        yield from TABLE.to_batches(max_chunksize=5)
+        raise OSError("the disk is on fire")
+
+    with pytest.raises(transom.TransomError) as caught:
+        pool.map(same, pa.RecordBatchReader.from_batches(TABLE.schema, source())).read_all()
+    assert (caught.value.code_name, caught.value.batch, caught.value.rows) == ("SOURCE_FAILED", 2, None)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +250,56 @@ def test_limits_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(transom.InvalidArgument) as caught:
         transom.Pool(**options)
     assert caught.value.code_name == "BAD_OPTION"
+
+
+#: A host in which a function takes more than the control group has.
+IN_A_SMALL_GROUP = """
+import pyarrow as pa
+import transom
+
+def hoard(x: int) -> int:
+    return len(b"x" * (1 << 30))
+
+def double(x: int) -> int:
+    return 2 * x
+
+with transom.Pool(workers=1) as pool:
+    try:
+        pool.call(hoard, pa.array([1, 2, 3]))
+    except transom.WorkerDied as error:
+        print(error)
+    assert pool.call(double, pa.array([1])).to_pylist() == [2]
+"""
+
+
+def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_others(memory_group: Callable[[], None]) -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_SMALL_GROUP], capture_output=True, text=True, timeout=120, check=True, preexec_fn=memory_group)
+    message, place, *_ = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"TRN-2105 WORKER_OUT_OF_MEMORY: the worker was killed by the kernel since memory ran out, \S+ s after its start; .* available now", message
+    ), message
+    assert place.startswith("  in function `hoard`, batch 0, rows 0..3, worker 0 (process "), place
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Callable[[], None]]:
+    """A control group of its own with a memory limit; gives what a process calls to enter it."""
+    new, old = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")
+    folder = (old if old.is_dir() else new) / f"transom-limits-{os.getpid()}"
+    try:
+        folder.mkdir()
+        (folder / ("memory.limit_in_bytes" if old.is_dir() else "memory.max")).write_text(str(256 << 20))
+    except OSError as error:
+        if folder.is_dir():
+            folder.rmdir()
+        pytest.skip(f"no control group can be made here: {error}")
+    yield lambda: (folder / "cgroup.procs").write_text(str(os.getpid()))
+    # A killed process leaves its group a moment after it was reaped.
+    until = time.monotonic() + 10
+    while folder.is_dir():
+        try:
+            folder.rmdir()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)

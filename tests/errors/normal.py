@@ -19,6 +19,7 @@ RULES: list[tuple[str, str]] = [
     (r"\b(pid|process) \d+", r"\1 PID"),
     (r"\b\d+(\.\d+)? m?s after its start\b", "T s after its start"),
     (r"\bup \d+(\.\d+)? s, \d+ batches", "up T s, N batches"),
+    (r"(?<=batches, )\d+(\.\d+)? MiB(?= of \d)|(?<=, used )\d+(\.\d+)? MiB", "N MiB"),
     (r"\banother \d+(\.\d+)? s\b", "another T s"),
     # Which functions of the interpreter and of the C library are on the way is theirs to say.
     (r"(?<=Native stack \(most recent call first\):)(\n +\S+)+(?=\n|$)", "\n      FRAMES"),

@@ -74,6 +74,7 @@ def test_every_code_has_a_trigger_and_a_golden_message() -> None:
 
 #: What is there or not by the moment at which it was looked: what a loop was just calling, and what was still under way.
 SOMETIMES = {
+    2105: r"\n\s*Native stack \(most recent call first\):\n +FRAMES",
     2107: r"\n\s*Native stack \(most recent call first\):\n +FRAMES",
     5001: r"\n    N bytes: N batches under way in worker \d+",
 }

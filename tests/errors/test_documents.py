@@ -1,4 +1,4 @@
-"""docs/errors.md shows of each code the message that its trigger gives, and five functions that fail as they are tested."""
+"""docs/errors.md shows of each code the message that its trigger gives, and seven functions that fail as they are tested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def example(number: int) -> str:
 
 def with_examples(text: str) -> str:
     """The document with the golden message at the end of each code's section, and wherever else one is shown."""
-    # Where a message has moved on, the five functions show the new one too.
+    # Where a message has moved on, the seven functions show the new one too.
     text = EXAMPLE.sub(lambda found: example(int(found[1])), text)
 
     def shown(found: re.Match[str]) -> str:
@@ -44,12 +44,12 @@ def test_every_code_shows_its_golden_message() -> None:
         assert EXAMPLE.search(sections[number]), f"TRN-{number} shows no message"
 
 
-def test_the_five_functions_are_those_that_are_tested() -> None:
+def test_the_seven_functions_are_those_that_are_tested() -> None:
     text = DOCUMENT.read_text()
-    part = text[text.index("## Five ways to fail") : text.index("## 1: setting up")]
+    part = text[text.index("## Seven ways to fail") : text.index("## 1: setting up")]
     functions = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
     shown = [int(found[1]) for found in EXAMPLE.finditer(part)]
-    assert len(functions) == len(shown) == 5
+    assert len(functions) == len(shown) == 7
     for function, number in zip(functions, shown, strict=True):
         source = textwrap.dedent(inspect.getsource(TRIGGERS[number]))
         assert textwrap.indent(function, "    ") in source, f"the trigger of TRN-{number} has another function"

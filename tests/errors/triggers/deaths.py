@@ -9,10 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
-import pytest
 import transom
 from room import ROGUE, Room, Seen, X, printed
 
@@ -40,46 +38,15 @@ def worker_signalled(room: Room) -> Seen:
 
 @trigger(2105)
 def worker_out_of_memory(room: Room) -> Seen:
-    with memory_group(256 << 20) as join:
-        return room.script(
-            """
-def hoard(x: int) -> int:
-    return len(b"x" * (1 << 30))
-with transom.Pool(workers=1) as pool:
-    tell(lambda: pool.call(hoard, X))
-""",
-            preexec_fn=join,
-        )
+    @transom.udf
+    def pairs(most: int) -> int:
+        found = []
+        while len(found) < most:
+            found.append((most, len(found)))
+        return len(found)
 
-
-class memory_group:  # noqa: N801 (used like a function)
-    """A control group of its own with a memory limit; gives what a process calls to enter it."""
-
-    def __init__(self, limit: int) -> None:
-        new, old = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")
-        self.folder = (old if old.is_dir() else new) / f"transom-errors-{os.getpid()}"
-        self.file = self.folder / ("memory.limit_in_bytes" if old.is_dir() else "memory.max")
-        self.limit = limit
-
-    def __enter__(self):
-        try:
-            self.folder.mkdir()
-            self.file.write_text(str(self.limit))
-        except OSError as error:
-            self.__exit__()
-            pytest.skip(f"no control group can be made here: {error}")
-        return lambda: (self.folder / "cgroup.procs").write_text(str(os.getpid()))
-
-    def __exit__(self, *_: object) -> None:
-        # A killed process leaves its group a moment after it was reaped.
-        until = time.monotonic() + 10
-        while self.folder.is_dir():
-            try:
-                self.folder.rmdir()
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.01)
+    pool = room.pool(worker_memory="256MiB")
+    return room.seen(lambda: pool.call(pairs, pa.array([10, 1_000_000_000])))
 
 
 @trigger(2106)

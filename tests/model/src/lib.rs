@@ -14,6 +14,7 @@ macro_rules! step {
     ($($step:tt)*) => {};
 }
 
+pub mod condvar;
 pub mod shim;
 
 include!(concat!(env!("OUT_DIR"), "/variants.rs"));

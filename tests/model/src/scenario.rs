@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use loom::sync::{Condvar, Mutex};
+use loom::sync::Mutex;
 use loom::thread;
 use transom::exchange::{Descriptor, Ledger, Mode, decode_schema, encode_schema};
 use transom::link::{Copies, Suppressed, ToHost, ToWorker};
@@ -22,6 +22,7 @@ use super::link::keep::Keep;
 use super::link::leases::Outgoing;
 use super::link::result::RawResult;
 use super::memory::{Arena, Block, Extent, Role, Segment, Segments, Source, Space};
+use crate::condvar::Condvar;
 use crate::shim::{Socket, Wire};
 
 /// Pieces of 64 bytes in a segment, each a batch of one number.
@@ -93,7 +94,7 @@ pub fn run(steps: usize) {
     let link = Arc::new(HostLink::new(Socket::new(wire.clone()), segments.clone(), arena.clone(), Arc::new(Ledger::default())));
     let output = Arc::new(Segment::new(OUTPUT, Role::Output, PIECES * PIECE, living.clone()));
     link.grant(output.clone());
-    let (answers, answered, done) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+    let (answers, answered, done) = (Mutex::default(), Condvar::default(), AtomicBool::new(false));
     let host = Arc::new(Host { link, arena, segments, wire, output, answers, answered, done });
     let (supervised, worked) = (host.clone(), host.clone());
     let supervisor = thread::spawn(move || supervise(&supervised));
@@ -189,7 +190,7 @@ fn read(host: &Host, number: u64) -> Option<RecordBatch> {
         if answers.over {
             return None;
         }
-        answers = host.answered.wait(answers).expect("the model does not go on behind a panic");
+        answers = host.answered.wait(&host.answers, answers);
     }
 }
 

@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use loom::sync::Mutex;
 use loom::sync::atomic::AtomicU64;
-use loom::sync::{Condvar, Mutex};
 use transom::memory::Role;
 use transom::{Code, Error, Result};
+
+use crate::condvar::Condvar;
 
 /// A segment in ordinary memory. It counts those that live, and knows whether it was closed to writers.
 #[derive(Debug)]
@@ -137,7 +139,7 @@ impl Wire {
                 self.changed.notify_all();
                 return Some(bytes);
             }
-            packets = self.changed.wait(packets).expect("the model does not go on behind a panic");
+            packets = self.changed.wait(&self.packets, packets);
         }
     }
 
@@ -157,7 +159,7 @@ impl Wire {
     pub fn wait(&self, wants_room: bool) {
         let mut packets = self.packets();
         while packets.to_host.is_empty() && !packets.closed && !packets.woken && !(wants_room && packets.to_worker.len() < ROOM) {
-            packets = self.changed.wait(packets).expect("the model does not go on behind a panic");
+            packets = self.changed.wait(&self.packets, packets);
         }
         packets.woken = false;
     }

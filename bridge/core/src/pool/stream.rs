@@ -1,5 +1,7 @@
 //! A batches function over a stream: one worker, from the first batch to the last.
 
+mod progress;
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -8,13 +10,15 @@ use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+use progress::Progress;
+
 use super::arguments::Selection;
 use super::blocking;
-use super::call::{Position, Shortage, conform, declared};
+use super::call::{Shortage, conform, declared};
 use super::places::{News, Opened};
 use super::registry::Known;
 use super::{Inner, closed};
-use crate::capsule::{Given, History};
+use crate::capsule::Given;
 use crate::failure::{Code, Error, Result};
 use crate::link::{RawResult, RemoteError, ToWorker};
 
@@ -37,7 +41,7 @@ pub(super) fn open(
     gone: (u64, u64),
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let flow = Flow {
-        history: inner.history(gone),
+        progress: Progress::new(gone, inner.history(gone)),
         inner,
         known,
         source,
@@ -48,8 +52,6 @@ pub(super) fn open(
         pending: None,
         shortage: Shortage::default(),
         room: INPUTS_AHEAD,
-        sent: gone.0,
-        rows: gone.1,
         done: false,
     };
     let results = stream::unfold(flow, |mut flow| async move {
@@ -74,10 +76,7 @@ struct Flow {
     shortage: Shortage,
     /// Inputs that may be sent now.
     room: u32,
-    sent: u64,
-    rows: u64,
-    /// What was sent, as far as a capsule may need it.
-    history: Option<History>,
+    progress: Progress,
     done: bool,
 }
 
@@ -132,7 +131,7 @@ impl Flow {
                 Step::Source(Some(Ok(batch))) => self.pending = Some(self.arguments(batch)?),
                 Step::Source(Some(Err(error))) => {
                     self.end(Some(RemoteError::from(error.clone())))?;
-                    return Err(error);
+                    return Err(error.with_batch(self.progress.sent()));
                 }
                 Step::Source(None) => self.end(None)?,
                 Step::News(news) => {
@@ -150,6 +149,7 @@ impl Flow {
         match news {
             Some(News::Next) => {
                 self.room = (self.room + 1).min(INPUTS_AHEAD + 1);
+                self.progress.ask();
                 Ok(None)
             }
             Some(News::Result(raw)) => self.take(raw).map(|batch| Some(Some(batch))),
@@ -206,33 +206,28 @@ impl Flow {
     fn arguments(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let selection = self.selection.as_ref().ok_or_else(closed)?;
         if !selection.fits(batch.schema_ref()) {
-            let message = format!("batch {} of the source has another schema than those before it", self.sent);
-            let rows = self.rows..self.rows + batch.num_rows() as u64;
-            return Err(Error::new(Code::SchemaMismatch, message).with_batch(self.sent).with_rows(rows));
+            let message = format!("batch {} of the source has another schema than those before it", self.progress.sent());
+            return Err(self.before_it_was_sent(Error::new(Code::SchemaMismatch, message), &batch));
         }
-        selection.of(&batch)
+        selection.of(&batch).map_err(|error| self.before_it_was_sent(error, &batch))
     }
 
     /// Sends the batch that waits, if there is shared memory for it now.
     fn send_pending(&mut self) -> Result<()> {
         let Some(batch) = &self.pending else { return Ok(()) };
-        let outgoing = match self.inner.outgoing(batch, self.sent) {
+        let outgoing = match self.inner.outgoing(batch, self.progress.sent()) {
             Ok(outgoing) => outgoing,
-            Err(error) => return self.shortage.judge(&self.inner, error),
+            Err(error) => return self.shortage.judge(&self.inner, error).map_err(|error| self.before_it_was_sent(error, batch)),
         };
-        let rows = batch.num_rows() as u64;
         let session = self.session.as_ref().ok_or_else(closed)?;
         // Noted first: a quick worker asks for the next before this thread goes on.
         self.inner.places.gave(session.opened.worker, session.call, true, 0);
         session.opened.link.input(session.call, &outgoing)?;
         self.shortage = Shortage::default();
-        if let (Some(history), Some(batch)) = (&mut self.history, self.pending.take()) {
-            history.push(&batch);
+        if let Some(batch) = self.pending.take() {
+            self.progress.send(batch);
         }
-        self.pending = None;
         self.room -= 1;
-        self.sent += 1;
-        self.rows += rows;
         Ok(())
     }
 
@@ -255,12 +250,20 @@ impl Flow {
         Ok(batch)
     }
 
-    /// Where the stream stood. A batches function takes batches ahead of its results, so the batch is the last that it was given, or was about to be.
+    /// An error over a batch that the worker has not got.
+    fn before_it_was_sent(&self, error: Error, batch: &RecordBatch) -> Error {
+        self.progress.next(batch.num_rows()).place(error, &self.known.signature().name)
+    }
+
+    /// Where the function was, unless the error says that it was elsewhere; before anything was sent, where it was to begin.
     fn located(&self, error: Error) -> Error {
-        let (batches, rows) = self.pending.as_ref().map_or((0, 0), |batch| (1, batch.num_rows() as u64));
-        let position = Position { batch: (self.sent + batches).saturating_sub(1), rows: 0..self.rows + rows };
-        let error = position.place(error, &self.known.signature().name);
-        match &self.history {
+        let rows = self.pending.as_ref().map_or(0, |batch| batch.num_rows());
+        let error = match self.progress.at() {
+            _ if error.batch().is_some() => error.with_function(&self.known.signature().name),
+            Some(at) => at.place(error, &self.known.signature().name),
+            None => self.progress.next(rows).place(error, &self.known.signature().name),
+        };
+        match self.progress.history() {
             Some(history) => self.inner.encapsulated(error, &self.known, Given::Stream(history)),
             None => error,
         }
