@@ -92,7 +92,11 @@ impl<O: Owner> Hearing<O> {
             Ok(None) => return None,
             Ok(Some(incoming)) if incoming.is_for_supervisor() => Ok(incoming),
             Ok(Some(incoming)) => match self.owner.answered(self.worker, incoming) {
-                Ok(()) => return Some(()),
+                Ok(()) => {
+                    // What stands behind the answer, and whose time begins with it, is the supervisor's to see.
+                    self.link.unsettle();
+                    return Some(());
+                }
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
