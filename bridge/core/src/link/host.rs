@@ -49,8 +49,8 @@ pub struct HostLink {
 #[derive(Default)]
 struct State {
     closed: bool,
-    /// Nothing has been sent for a while, so a release has no packet to go with.
-    quiet: bool,
+    /// The supervisor was told that it has to look after the link, and has not yet.
+    unsettled: bool,
     backlog: VecDeque<(Vec<u8>, Option<Arc<Segment>>)>,
     ring: Option<RingWriter>,
     /// Both segments of the rings, the host's first, until the worker has mapped them.
@@ -154,7 +154,6 @@ impl HostLink {
         let schema = self.schema_number(&batch.schema)?;
         step!("host::prepare");
         let mut state = self.state();
-        state.quiet = false;
         state.flush_books(self);
         for segment in batch.segments.iter() {
             state.introduce(self, segment);
@@ -222,11 +221,16 @@ impl HostLink {
         any
     }
 
-    /// Sends releases that no packet took along; from here on each new one asks for attention.
+    /// Has the supervisor look after the link soon: it was not there when something was heard.
+    pub(crate) fn unsettle(&self) {
+        self.state().unsettle(self);
+    }
+
+    /// Sends releases that no packet took along; from here on the first new one asks for attention.
     pub(crate) fn settle(&self) {
         let mut state = self.state();
         state.flush_books(self);
-        state.quiet = true;
+        state.unsettled = false;
     }
 
     /// Why nothing can be sent any more, if that is so and is not the worker's death.
@@ -240,6 +244,8 @@ impl HostLink {
         if !std::mem::replace(&mut state.trimmed, true) {
             state.post(self, ToWorker::Trim.encode(), None);
         }
+        // It may have let go of something without a word.
+        state.unsettle(self);
     }
 
     /// Whether packets wait for room in the socket.
@@ -257,9 +263,7 @@ impl HostLink {
         let mut state = self.state();
         if state.known.contains(&segment) {
             state.leaving.push(segment);
-            state.part_with_leaving();
-            drop(state);
-            self.wake.notify_one();
+            state.part_with_leaving(self);
         }
     }
 
@@ -394,7 +398,7 @@ impl HostLink {
         step!(only "host::released");
         let mut state = self.state();
         let ended = state.leases.end(leases);
-        state.part_with_leaving();
+        state.part_with_leaving(self);
         drop(state);
         drop(ended);
     }
@@ -428,11 +432,7 @@ impl HostLink {
         if !state.closed {
             state.releases.push(result);
             step!(only "host::give_back");
-            let quiet = std::mem::take(&mut state.quiet);
-            drop(state);
-            if quiet {
-                self.wake.notify_one();
-            }
+            state.unsettle(self);
         }
     }
 
@@ -508,12 +508,15 @@ impl State {
     }
 
     /// Takes leave of the segments that are to go and that no lease names any more: messages that name them may still lie unread in the worker.
-    fn part_with_leaving(&mut self) {
+    fn part_with_leaving(&mut self, link: &HostLink) {
         let leases = &self.leases;
         let (stay, go): (Vec<u32>, Vec<u32>) = self.leaving.iter().partition(|&&segment| leases.name(segment));
         self.leaving = stay;
         go.iter().for_each(|segment| _ = self.known.remove(segment));
-        self.forgotten.extend(go);
+        if !go.is_empty() {
+            self.forgotten.extend(go);
+            self.unsettle(link);
+        }
     }
 
     fn post(&mut self, link: &HostLink, mut bytes: Vec<u8>, segment: Option<Arc<Segment>>) {
@@ -564,6 +567,13 @@ impl State {
             }
         }
         true
+    }
+
+    /// Has the supervisor look after the link, unless it was told already: nobody else sends what finds no packet to go with.
+    fn unsettle(&mut self, link: &HostLink) {
+        if !std::mem::replace(&mut self.unsettled, true) {
+            link.wake.notify_one();
+        }
     }
 
     fn flush_books(&mut self, link: &HostLink) {

@@ -98,7 +98,11 @@ impl<O: Owner> Hearing<O> {
         let heard = catch_unwind(AssertUnwindSafe(|| self.one(false)));
         let left = match heard.unwrap_or_else(|_| Err(Error::new(Code::Internal, "taking in a message of the worker panicked"))) {
             Ok(Heard::Nothing) => return None,
-            Ok(Heard::Answer) => return Some(()),
+            Ok(Heard::Answer) => {
+                // What stands behind the answer, and whose time begins with it, is the supervisor's to see.
+                self.link.unsettle();
+                return Some(());
+            }
             Ok(Heard::Ours(incoming)) => Ok(incoming),
             Err(error) => Err(error),
         };

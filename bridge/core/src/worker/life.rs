@@ -30,6 +30,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const GOODBYE: Duration = Duration::from_millis(1500);
 /// How long a link must be quiet before releases are sent without a packet to go with.
 const QUIET: Duration = Duration::from_millis(5);
+/// How often a quiet link is looked at again, each time after twice as long: a worker may say behind its answer, without waking anybody, what it has let
+/// go of, and be held up before it does.
+const LOOKS: u32 = 6;
 /// Messages that are still taken in from a worker that has died: a child of it may hold the link and never stop.
 const LAST_MESSAGES: usize = 100_000;
 /// The size of the first segment for results, given before it is asked for.
@@ -75,6 +78,8 @@ pub(super) struct Life<'a, O> {
     term_at: Option<Instant>,
     memory: Option<MemoryWatch>,
     quiet_at: Option<Instant>,
+    /// How often it was looked since anything happened.
+    looks: u32,
     /// What the worker waits for, and the size of what is in the making: the first segment comes unasked, and may be more than there is room for.
     wanted: Option<usize>,
     making: usize,
@@ -139,6 +144,7 @@ impl<'a, O: Owner> Life<'a, O> {
             term_at: None,
             memory: place.launch.limits.memory.map(|limit| MemoryWatch::new(shared.process.pid(), limit)),
             quiet_at: None,
+            looks: 0,
             wanted: None,
             making: 0,
             segments: JoinSet::new(),
@@ -186,9 +192,13 @@ impl<'a, O: Owner> Life<'a, O> {
     }
 
     async fn turn(&mut self, closing: bool) -> Turn {
+        let wants_room = self.link().wants_room();
+        if wants_room {
+            // What the kernel refused for want of its own memory makes no event when there is some again.
+            self.quiet_at.get_or_insert(Instant::now() + QUIET);
+        }
         let timer = self.next_time();
         let mut closed = self.place.closing.clone();
-        let wants_room = self.link().wants_room();
         // Behind a breach nothing is believed any more.
         let deaf = self.deaf || self.breach.is_some();
         let more = self.more && !deaf;
@@ -227,12 +237,10 @@ impl<'a, O: Owner> Life<'a, O> {
     fn time(&mut self) {
         let now = Instant::now();
         if self.quiet_at.is_some_and(|at| at <= now) {
-            self.quiet_at = None;
+            self.quiet_at = (self.looks < LOOKS).then(|| now + QUIET * 2_u32.pow(self.looks));
+            self.looks = (self.looks + 1).min(LOOKS);
             self.link().settle();
-            // What the kernel refused for want of its own memory makes no event when there is some again.
-            if !self.link().flush() {
-                self.quiet_at = Some(now + QUIET);
-            }
+            self.link().flush();
         }
         self.watch_memory();
         if self.term_at.is_some_and(|at| at <= now) {
@@ -269,17 +277,23 @@ impl<'a, O: Owner> Life<'a, O> {
         }
         // What callers heard that is not theirs, or had no time for.
         self.take_messages();
-        self.quiet_at.get_or_insert(Instant::now() + QUIET);
+        self.look_soon();
+    }
+
+    /// Something happened, and the link will be quiet again in a while.
+    fn look_soon(&mut self) {
+        let soon = Instant::now() + QUIET;
+        self.quiet_at = Some(self.quiet_at.map_or(soon, |at| at.min(soon)));
+        self.looks = 0;
     }
 
     /// Takes in what has arrived, a bounded number at a time so that a chatty worker cannot keep the others waiting.
     fn take_messages(&mut self) {
         for _ in 0..64 {
             match self.heard() {
-                Ok(true) => {}
+                Ok(true) => self.look_soon(),
                 Ok(false) => {
                     self.more = false;
-                    self.quiet_at.get_or_insert(Instant::now() + QUIET);
                     return;
                 }
                 Err(error) => return self.end_for(error),
