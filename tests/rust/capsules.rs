@@ -50,6 +50,8 @@ fn failure(pool: &Pool, name: &str, batch: RecordBatch) -> (Error, PathBuf) {
 fn lasting(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with("  failing input saved") && !line.starts_with("  replay: "));
     let lines = lines.map(|line| line.split(", worker ").next().unwrap_or_default());
+    // How long a worker lived is the last of what is said of its exit status.
+    let lines = lines.map(|line| line.strip_suffix(" s after its start").and_then(|line| line.rsplit_once(' ')).map_or(line, |(lasting, _)| lasting));
     lines.collect::<Vec<_>>().join("\n")
 }
 
