@@ -398,13 +398,13 @@ def test_processes_of_joblib_are_given_what_lies_in_shared_memory(make_pool: Cal
         parts = [result[first : first + ROWS // 2] for first in (0, ROWS // 2)]
         with joblib.parallel_config("loky", n_jobs=2, temp_folder=str(tmp_path), max_nbytes=1 << 10):
             sums = joblib.Parallel()(joblib.delayed(np.sum)(part) for part in (*parts, x, result))
+            # What comes back from them is built here, and given to the host as anything else is.
+            (back,) = joblib.Parallel()([joblib.delayed(np.negative)(x)])
         assert sums == [int(part.sum()) for part in (*parts, x, result)], sums
-        # What comes back from them is built here, and given to the host as anything else is.
-        (back,) = joblib.Parallel(n_jobs=2, backend="loky")([joblib.delayed(np.negative)(x)])
         assert np.array_equal(back, -x)
         return result
 
-    assert copied(make_pool(), f, pa.array(range(ROWS))) == {}
+    assert copied(make_pool(), f, pa.array(range(ROWS)), calls=1) == {}
 
 
 def test_a_warm_worker_has_no_page_faults(make_pool: Callable[..., transom.Pool]) -> None:

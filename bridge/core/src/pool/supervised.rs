@@ -269,20 +269,23 @@ impl Inner {
         place.batches += 1;
         place.rows += rows;
         place.busy += busy;
+        // Before its caller has the result: who waited for that finds the event there.
+        let tell = || self.tell(|| Event::BatchDone { worker, rows, busy });
         if let Work::Stream { news, credit, .. } = &mut front.work {
             *credit = credit.checked_sub(1).ok_or_else(|| Error::new(Code::ProtocolViolation, "a worker sent more results than it may"))?;
             place.since = Instant::now();
             let news = news.clone();
             drop(state);
+            tell();
             // Out of the lock: where nobody listens any more, the result is dropped here, and its lease with it.
             _ = news.send(News::Result(result));
         } else if let Some(Flight { work: Work::Call { answer }, .. }) = place.pop() {
             drop(state);
             // Room before news: who hears the answer may send the next batch at once.
             self.places.changed.send_replace(());
+            tell();
             _ = answer.send(Answer::Result(result));
         }
-        self.tell(|| Event::BatchDone { worker, rows, busy });
         Ok(())
     }
 
