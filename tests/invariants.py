@@ -39,7 +39,7 @@ def _threads() -> list[str]:
     for task in os.listdir("/proc/self/task"):
         try:
             name = Path(f"/proc/self/task/{task}/comm").read_text().strip()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # It ended before its file was opened, or read.
             continue
         if name.startswith(("transom", "tokio")):
             names.append(name)
@@ -51,7 +51,7 @@ def _children() -> set[int]:
     for task in os.listdir("/proc/self/task"):
         try:
             found.update(map(int, Path(f"/proc/self/task/{task}/children").read_text().split()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return found
 
