@@ -5,19 +5,19 @@ use std::sync::OnceLock;
 use std::thread::{available_parallelism, yield_now};
 use std::time::{Duration, Instant};
 
-/// How long it is worth to look: about as long as it takes to fall asleep and be woken, on both sides.
-const LIMIT: Duration = Duration::from_micros(50);
+/// How long it is worth to look: what it takes both sides to fall asleep and be woken, on a machine that others use too.
+const LIMIT: Duration = Duration::from_micros(200);
 /// A wait that was slept through and yet took no longer than this might have ended while looking.
-const NEAR: Duration = Duration::from_micros(100);
+const NEAR: Duration = Duration::from_micros(400);
 /// How often the core is offered to others meanwhile.
 const TURN: Duration = Duration::from_micros(4);
-/// Who gets the core back later than this has taken it from somebody.
-const TAKEN: Duration = Duration::from_micros(15);
+/// Who gets the core back later than this has kept it from somebody who works; earlier, from somebody who only took in a message.
+const TAKEN: Duration = Duration::from_micros(100);
 /// Times to look in vain before it is given up.
 const MISSES: u32 = 3;
-/// Near waits before it is tried again: at first, and at most, since it doubles with each trial in vain.
+/// Near waits before it is tried again: at first, and at most, since it doubles each time that it was in vain.
 const FEWEST: u32 = 4;
-const MOST: u32 = 1024;
+const MOST: u32 = 64;
 
 /// What one waiter has learnt of its waits.
 #[derive(Debug)]
@@ -97,8 +97,7 @@ impl Spin {
         }
         self.near = if wait.began.elapsed() < NEAR { self.near + 1 } else { 0 };
         if self.near >= self.needed {
-            // One trial.
-            self.misses = MISSES - 1;
+            self.misses = 0;
         }
     }
 }
