@@ -6,7 +6,6 @@ workers of the peers, and given to Transom by path.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -45,11 +44,6 @@ def same(number: pa.Int64Array) -> pa.Int64Array:
 def first_of_two(number: pa.Int64Array, ratio: pa.DoubleArray) -> pa.Int64Array:
     """As little as a function of two columns can do."""
     return number
-
-
-def process_of(number: pa.Int64Array) -> pa.Int64Array:
-    """Which process it runs in."""
-    return pa.repeat(os.getpid(), len(number))
 
 
 @dataclass(frozen=True)

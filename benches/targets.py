@@ -215,18 +215,24 @@ def starts(options: argparse.Namespace, folder: Path, limits: Any) -> Iterator[A
     yield from next_worker(options)
 
 
+@transom.udf
+def process_of(number: int) -> int:
+    """Which process it runs in. It is sent by value and makes no array of Python's values, for which pyarrow imports pandas."""
+    return os.getpid()
+
+
 def next_worker(options: argparse.Namespace) -> Iterator[Aim]:
     """From the death of a worker, through the start of the next, to its answer."""
     one = pa.array([1])
     times = []
     with transom.Pool(workers=1) as pool:
         for turn in range(4 * options.rounds):
-            pid = pool.call(functions.process_of, one)[0].as_py()
+            pid = pool.call(process_of, one)[0].as_py()
             os.kill(pid, signal.SIGKILL)
             begin = time.perf_counter()
             while True:
                 try:
-                    following = pool.call(functions.process_of, one)[0].as_py()
+                    following = pool.call(process_of, one)[0].as_py()
                 except transom.WorkerDied:
                     continue
                 if following != pid:
