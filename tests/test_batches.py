@@ -201,6 +201,18 @@ def test_an_error_names_the_batch_that_the_function_was_at(
     assert (caught.value.batch, caught.value.rows) == (number, error.rows)
 
 
+def test_a_failure_over_no_batches_comes_again(make_pool: Callable[..., transom.Pool], tmp_path: Path) -> None:
+    @transom.udf
+    def wants_some(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches
+        raise ValueError("nothing came")
+
+    with pytest.raises(transom.FunctionError) as caught:
+        make_pool(capsules=tmp_path / "capsules").map(wants_some, []).read_all()
+    with pytest.raises(transom.FunctionError, match="nothing came"):
+        transom.replay(caught.value.capsule)
+
+
 def test_a_batches_function_that_asks_for_nothing_is_at_its_first_batch_and_one_behind_its_last_at_that(pool: transom.Pool) -> None:
     def at_once(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         raise ValueError("no")

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, Schema};
 
 use crate::exchange::{self, Direction, Ledger, Mapped, Mode, Resolve};
 use crate::failure::{Code, Error, Result};
@@ -109,8 +109,9 @@ pub(crate) fn write_file(file: File, batch: &RecordBatch) -> std::result::Result
 /// Writes batches as an Arrow stream, in which dictionaries may change from batch to batch.
 pub(crate) fn write_stream(file: File, batches: &[RecordBatch]) -> std::result::Result<(), ArrowError> {
     let batches = batches.iter().map(exchange::to_ipc).collect::<std::result::Result<Vec<_>, _>>()?;
-    let Some(first) = batches.first() else { return Ok(()) };
-    let mut writer = StreamWriter::try_new(BufWriter::new(file), first.schema_ref())?;
+    // A function that was given no batch was told of a schema without columns.
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    let mut writer = StreamWriter::try_new(BufWriter::new(file), &schema)?;
     for batch in &batches {
         writer.write(batch)?;
     }
