@@ -24,7 +24,6 @@ from typing import Any
 import pyarrow as pa
 
 import data
-import plot
 import table
 from contestants.peer import WINDOW
 from figures import Cell, Limits, Payload, base_of, summarise
@@ -263,6 +262,8 @@ def write(results: dict[str, Any], out: Path) -> None:
     name = "quick" if results["about"]["mode"] == "quick" else "latest"
     (out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     (out / f"{name}.md").write_text(table.markdown(results))
+    import plot  # only who draws needs matplotlib: this module's tests run without it
+
     plot.draw(results, out / f"{name}.svg")
 
 
