@@ -11,7 +11,7 @@ use support::hosts::{Host, Task};
 use support::invariants::assert_healthy;
 use support::kills::{Load, restart, under_load};
 use support::shortages::{host_calls, host_without, worker_without};
-use support::stepping::{forbidden, kill_after_each};
+use support::stepping::{Course, forbidden, kill_after_each};
 use support::steps::{Action, HOST_STEPS, SYSTEM_STEPS, WORKER_STEPS};
 use support::stuck::{detection, overdue};
 use support::{Belongings, Programs, Random, Round, function, native};
@@ -192,15 +192,16 @@ fn refusals(soak: &Soak, left: u64) -> Round {
     Round { count: 1, details: [("refusals", calls + in_worker)].into(), ..Round::default() }
 }
 
-/// How many instructions a worker needs from the moment at which it is about to tell of a result until it waits for its next message, or a few more.
+/// More instructions than a worker needs from the moment at which it is about to tell of a result until it waits for its next message.
 const INSTRUCTIONS: u64 = 24_000;
 
 /// Each instruction has its turn once, in an order that spreads those of a shorter run.
 fn instructions(soak: &Soak, left: u64) -> Round {
     const STRIDE: u64 = 7919;
     let done = INSTRUCTIONS - left;
-    let kills = left.min(100);
-    let answered = kill_after_each(&soak.program(NATIVE_WORKER), (done..done + kills).map(|turn| turn * STRIDE % INSTRUCTIONS));
+    let kills = left.min(1000);
+    let worker = soak.program(NATIVE_WORKER);
+    let answered = kill_after_each(&worker, &Course::of(&worker), (done..done + kills).map(|turn| turn * STRIDE % INSTRUCTIONS));
     Round { count: kills, details: [("batches answered", answered)].into(), ..Round::default() }
 }
 
