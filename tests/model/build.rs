@@ -6,11 +6,12 @@ use std::path::Path;
 use std::{env, fs};
 
 /// The files that are run, in their rooms.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("memory", "arena"),
     ("memory", "free_list"),
     ("memory", "segments"),
     ("link", "host"),
+    ("link/host", "calls"),
     ("link/host", "trace"),
     ("link", "incoming"),
     ("link", "keep"),
@@ -29,7 +30,7 @@ const INSIDE: [(&str, &str, &str); 4] = [
     ),
     ("ring", "const MESSAGES: usize = 64;", "const MESSAGES: usize = 5;"),
     (
-        "host",
+        "calls",
         "self.send(&ToWorker::Define { function: number, source: function.source().clone(), import_path: function.import_path().to_vec() })",
         "Ok(())",
     ),

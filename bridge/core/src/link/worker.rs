@@ -1,30 +1,29 @@
 //! A worker's end of a link: its inbox, the segments that it was sent, and the arena that grows by asking the host.
 
+mod memory;
+mod results;
+
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use self::memory::HostMemory;
+pub(super) use self::memory::InputLease;
 use super::MAX_PACKET;
-use super::answer::{Answer, Borrowed};
-use super::keep::{Keep, bad, within};
-use super::message::{Copies, RemoteError, ToHost, ToWorker};
+use super::answer::Borrowed;
+use super::keep::Keep;
+use super::message::{RemoteError, ToHost, ToWorker};
 use super::reception::Reception;
 use super::ring::{Put, RingReader, RingWriter};
 use super::socket::{Packet, Socket};
 use super::spin::Spin;
-use super::suppressed::Suppressed;
 use super::trace::{Kept, Tracer};
 use super::wire::violation;
-use crate::exchange::{self, CopyReport, Descriptor, Direction, Ledger, Mapped, Mode, Reason, Resolve};
+use crate::exchange;
 use crate::failure::{Code, Error, Result};
-use crate::memory::{Arena, Extent, Heap, OwnWords, Role, Segment, Segments, Source, Words, process_id};
-
-/// Wishes for room in the heap that may be in vain.
-const MOST_WISHES: u8 = 8;
+use crate::memory::{Arena, Extent, Heap, OwnWords, Role, Segment, Segments, Words, process_id};
 
 /// A worker's end. One thread at a time receives; releases may be sent from any thread at any time, without the interpreter's lock.
 pub struct WorkerLink {
@@ -92,7 +91,7 @@ impl WorkerLink {
         Arc::new_cyclic(|link| Self {
             socket: Socket::from_descriptor(descriptor),
             segments: Segments::default(),
-            arena: Arena::with_heap(HostMemory { link: link.clone() }, heap),
+            arena: Arena::with_heap(HostMemory::new(link.clone()), heap),
             heap,
             process: process_id(),
             inward: Mutex::default(),
@@ -405,136 +404,6 @@ impl WorkerLink {
         Ok(())
     }
 
-    /// From here to the answer, releases are gathered and sent with it.
-    pub(crate) fn begin_answer(&self) {
-        self.state().answering = true;
-        self.open_heap(true);
-    }
-
-    /// Sends the releases that were gathered.
-    pub(crate) fn end_answer(&self) -> Result<()> {
-        if std::mem::take(&mut self.state().answering) {
-            self.open_heap(false);
-        }
-        self.send_gathered()
-    }
-
-    fn send_gathered(&self) -> Result<()> {
-        let mut state = self.state();
-        let releases = if state.answering { Vec::new() } else { std::mem::take(&mut state.releases) };
-        drop(state);
-        self.send_releases(&releases, false)
-    }
-
-    /// Sends releases. Where the host need not see them `soon`, it sees them with the next message, or before this side sleeps.
-    fn send_releases(&self, releases: &[u64], soon: bool) -> Result<()> {
-        releases.chunks(MAX_PACKET / 16).try_for_each(|leases| self.send_bytes(&ToHost::Release { leases: leases.to_vec() }.encode()?, soon))
-    }
-
-    /// Describes a result to the host and keeps its memory until the host has released it.
-    ///
-    /// # Errors
-    /// What the arena says, and `BAD_SCHEMA`.
-    pub fn send_result(&self, call: u64, batch: RecordBatch, suppressed: Suppressed, busy: Duration) -> Result<()> {
-        // Before the arena is touched, whose pages a forked child does not have.
-        self.not_forked()?;
-        let ledger = Ledger::default();
-        let answer = Answer::new(&self.segments, &self.arena, &self.borrowed);
-        let mut export = exchange::export(&batch, &answer, &ledger, Direction::Result)?;
-        step!("worker::exported");
-        let schema = self.schema_number(&batch.schema())?;
-        drop(batch);
-        let keep = answer.settle(&mut export, &ledger)?;
-        let report = ledger.report();
-        self.wish_for_room(&report)?;
-        let copies = Copies { shared: report.bytes_shared(), copied: report.reasons().collect() };
-        let mut bytes = Vec::new();
-        export.descriptor.encode(&mut bytes);
-        let result = self.state().keep(keep);
-        let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor: bytes });
-        if sent.is_err() {
-            let unsent = self.state().results.remove(&result);
-            // Out of the lock: it may be the last to hold an input, whose release needs the books.
-            drop(unsent);
-        }
-        sent?;
-        step!(only "worker::sent");
-        if self.state().answering { Ok(()) } else { self.end_answer() }
-    }
-
-    /// Where a result had to be copied since the heap had no room for it, the next shall find some. Nobody waits for the answer. What a function keeps,
-    /// or brings from elsewhere, is not helped by room: after a few wishes in vain there are no more.
-    fn wish_for_room(&self, report: &CopyReport) -> Result<()> {
-        let Some(heap) = self.heap else { return Ok(()) };
-        let (missed, copied) = (heap.missed(), report.copied_because(Direction::Result, Reason::ResultNotShared));
-        let mut state = self.state();
-        if report.bytes_shared() > 0 {
-            state.wishes = 0;
-        }
-        if missed.is_none_or(|missed| copied < missed as u64) || state.wishes == MOST_WISHES {
-            return Ok(());
-        }
-        state.wishes += 1;
-        drop(state);
-        self.send(&ToHost::NeedSegment { len: copied })
-    }
-
-    fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
-        let state = self.state();
-        if let Some(number) = state.schemas_sent.iter().position(|sent| exchange::same_schema(sent, schema)) {
-            return Ok(number as u32);
-        }
-        let number = state.schemas_sent.len() as u32;
-        drop(state);
-        // Noted when it is sent: where there is no room for it, the next result tries again.
-        self.send(&ToHost::Schema { schema: number, bytes: exchange::encode_schema(schema)? })?;
-        self.state().schemas_sent.push(schema.clone());
-        Ok(number)
-    }
-
-    /// The batch that a descriptor of the host describes; its buffers hold the lease.
-    ///
-    /// # Errors
-    /// What is wrong with the descriptor.
-    pub fn import(self: &Arc<Self>, schema: u32, lease: u64, descriptor: &[u8]) -> Result<RecordBatch> {
-        let schema = self.schema(schema)?;
-        let memory = InputMemory { link: self, lease: Arc::new(InputLease { link: self.clone(), lease }) };
-        let descriptor = Descriptor::decode(descriptor)?;
-        self.borrowed().insert(lease, &memory.lease, descriptor.extents().collect());
-        // The host is believed: it could do to this process whatever it likes.
-        exchange::import(&descriptor, &schema, &memory, Mode::Trusted, &Ledger::default(), Direction::Input)
-    }
-
-    fn borrowed(&self) -> MutexGuard<'_, Borrowed> {
-        self.borrowed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn resolve_segment<O: Send + Sync + 'static>(&self, extent: Extent, owner: O) -> Result<Mapped> {
-        let segment = self.segments.get(extent.segment).ok_or_else(|| bad(extent, "is in no segment that this worker was sent"))?;
-        within(&segment, extent, owner, false)
-    }
-
-    /// Tells the host that an input is no longer read. Never waits, and needs no interpreter: the last drop may happen anywhere.
-    pub(crate) fn release(&self, lease: u64) {
-        if process_id() != self.process {
-            return;
-        }
-        self.borrowed().remove(lease);
-        let mut state = self.state();
-        state.releases.push(lease);
-        step!(only "worker::release");
-        if state.answering || state.awake || state.releases.len() > MAX_PACKET / 16 {
-            return;
-        }
-        // No room now, or somebody else who sends: they stay, and go with the next answer.
-        let Ok(mut outward) = self.outward.try_lock() else { return };
-        if let Ok(bytes) = (ToHost::Release { leases: state.releases.clone() }).encode()
-            && let Ok(true) = self.try_send(&mut outward, &bytes)
-        {
-            state.releases.clear();
-        }
-    }
-
     /// Whether the descriptor is still that of a link: a function may have closed it, or put another file in its place.
     pub(crate) fn is_open(&self) -> bool {
         rustix::net::sockopt::socket_type(&self.socket).is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
@@ -584,58 +453,6 @@ impl AsFd for WorkerLink {
 
 fn host_gone() -> Error {
     Error::new(Code::HostGone, "the host is gone")
-}
-
-/// A worker's source of segments: the host.
-struct HostMemory {
-    link: Weak<WorkerLink>,
-}
-
-impl Source for HostMemory {
-    fn segment(&self, len: usize) -> Result<Option<Arc<Segment>>> {
-        let link = self.link.upgrade().ok_or_else(|| Error::new(Code::Internal, "the link is gone"))?;
-        let answers = |message: &ToWorker| matches!(message, ToWorker::TryAgain | ToWorker::NoSegment { .. });
-        // A segment that came unasked left an answer that would be taken for this wish's.
-        link.state().inbox.retain(|message| !answers(message));
-        step!("worker::wish");
-        link.send(&ToHost::NeedSegment { len: len as u64 })?;
-        // What the host gives is in the arena when the answer is here.
-        match link.wait_for(answers)? {
-            ToWorker::NoSegment { error } => Err(error.into_error()),
-            _ => Ok(None),
-        }
-    }
-
-    fn discard(&self, segment: Arc<Segment>) {
-        if let Some(link) = self.link.upgrade() {
-            link.segments.remove(segment.id());
-            // A host that is gone needs no telling.
-            _ = link.send(&ToHost::Discard { segment: segment.id() });
-        }
-    }
-}
-
-/// The right of this worker to read an input; its last drop is the release.
-pub(super) struct InputLease {
-    link: Arc<WorkerLink>,
-    lease: u64,
-}
-
-impl Drop for InputLease {
-    fn drop(&mut self) {
-        self.link.release(self.lease);
-    }
-}
-
-struct InputMemory<'a> {
-    link: &'a WorkerLink,
-    lease: Arc<InputLease>,
-}
-
-impl Resolve for InputMemory<'_> {
-    fn resolve(&self, extent: Extent) -> Result<Mapped> {
-        self.link.resolve_segment(extent, self.lease.clone())
-    }
 }
 
 impl From<RemoteError> for Error {
