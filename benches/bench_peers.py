@@ -18,11 +18,10 @@ from typing import Any
 
 import bench
 import data
-import plot_peers
 import table
 import table_peers
 from figures import to_base
-from processes import BINARY, HERE, Process, family, memory, start
+from processes import BASE, BINARY, HERE, Process, family, memory, start
 from table_peers import CONTESTANTS, TRANSOM, Contender
 
 PYTHON = HERE.parent / "target" / "peers-venv" / "bin" / "python"
@@ -42,30 +41,46 @@ def main() -> int:
         folder = Path(name)
         bench.say("making the batches")
         data.write_all(folder, options.rows)
-        contest = Peers(options, folder, CONTESTANTS)
-        try:
-            contest.start()
-            contest.check()
-            idle = bench.busy_share()
-            bench.say("warming up")
-            contest.round(0)
-            contest.cells.clear()
-            contest.run()
-        finally:
-            contest.close()
+        parts = [run(options, folder, entries) for entries in groups(options)]
     results = {
-        "about": {**bench.about(options, busy), "busy_when_all_stand_ready": idle},
-        "contestants": contest.described(),
-        "cells": contest.figures(),
-        "failures": contest.failures,
+        "about": {**bench.about(options, busy), "busy_when_all_stand_ready": [idle for _, idle in parts]},
+        "contestants": [who for part, _ in parts for who in part.described()],
+        "cells": [cell for part, _ in parts for cell in part.figures()],
+        "failures": {name: failure for part, _ in parts for name, failure in part.failures.items()},
     }
     name = "peers-quick" if options.quick else "peers"
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     (options.out / f"{name}.md").write_text(table_peers.markdown(results))
+    import plot_peers  # as in bench.py
+
     plot_peers.draw(results, options.out / f"{name}.svg")
     print(table_peers.markdown(results))
-    return 1 if contest.failures else 0
+    return 1 if results["failures"] else 0
+
+
+def groups(options: argparse.Namespace) -> list[list[Contender]]:
+    """Those who sit still while they wait; and behind them, so that nobody else shares the machine with them, those who do not."""
+    chosen = [one for one in CONTESTANTS if one.name in options.only]
+    calm, restless = ([one for one in chosen if one.restless is it_is] for it_is in (False, True))
+    beside = [one for one in calm if one.name in (BASE, TRANSOM)]
+    return [part for part in (calm, [*beside, *restless] if restless else []) if part]
+
+
+def run(options: argparse.Namespace, folder: Path, entries: list[Contender]) -> tuple[Peers, float]:
+    """The rounds of these contestants, and how busy the machine was when all stood ready."""
+    contest = Peers(options, folder, entries)
+    try:
+        contest.start()
+        contest.check()
+        idle = bench.busy_share()
+        bench.say("warming up")
+        contest.round(0)
+        contest.cells.clear()
+        contest.run()
+    finally:
+        contest.close()
+    return contest, idle
 
 
 def parse() -> argparse.Namespace:
@@ -92,12 +107,12 @@ class Peers(bench.Bench):
         self.descriptions: dict[str, dict[str, Any]] = {}
         self.started: dict[str, float] = {}
         self.memory: dict[tuple[str, str], list[int]] = {}
+        #: Whose figures are told: where some are restless, the others are only there to be compared with.
+        self.told = [one for one in entries if one.restless] or list(entries)
 
     def start(self) -> None:
         """Starts one after the other, each up to the first result of the first function that it has."""
         for entry in self.entries:
-            if entry.name not in self.options.only:
-                continue
             bench.say(f"starting {entry.title}")
             begin = time.monotonic()
             try:
@@ -133,7 +148,6 @@ class Peers(bench.Bench):
 
     def described(self) -> list[dict[str, Any]]:
         """Who took part, who did not, and why."""
-        asked = [entry for entry in self.entries if entry.name in self.options.only]
         return [
             {
                 **asdict(entry),
@@ -141,12 +155,13 @@ class Peers(bench.Bench):
                 "start_seconds": self.started.get(entry.name),
                 "failure": self.failures.get(entry.name),
             }
-            for entry in asked
+            for entry in self.told
         ]
 
     def figures(self) -> list[dict[str, Any]]:
         """Those of all benches, and what is asked here only."""
-        found = self.summary(None)
+        names = [one.name for one in self.told]
+        found = [figures for figures in self.summary(None) if figures["contestant"] in names]
         for figures in found:
             name, function, rows = (figures[key] for key in ("contestant", "function", "rows"))
             transom = self.cells.get((TRANSOM, function, rows))

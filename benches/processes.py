@@ -36,6 +36,11 @@ ENTRIES = (
     Entry("transom_host", "Transom, Python host"),
     Entry("transom_rust", "Transom, Rust host"),
 )
+# Only `targets.py` has them: arguments that lie in shared memory before anything is timed.
+SHARED_ENTRIES = (
+    Entry("transom_host_shared", "Transom, Python host, shared memory"),
+    Entry("transom_rust_shared", "Transom, Rust host, shared memory"),
+)
 # Only `bench_jvm.py` has them.
 JVM_ENTRIES = (
     Entry("ipc_socket_jvm", "Arrow IPC over a socket, JVM host"),
@@ -60,8 +65,9 @@ def java() -> list[str]:
 
 def start(entry: Entry, folder: Path, binary: Path) -> Process:
     """Starts a contestant's host process."""
-    if entry.name == "transom_rust":
-        return Process(entry, [str(binary), "host", str(folder), str(FUNCTIONS), sys.executable])
+    if entry.name in ("transom_rust", "transom_rust_shared"):
+        shared = ["shared"] if entry in SHARED_ENTRIES else []
+        return Process(entry, [str(binary), "host", str(folder), str(FUNCTIONS), sys.executable, *shared])
     if entry.name in ("ipc_socket_jvm", "transom_jvm_heap", "transom_jvm_arena"):
         return JvmProcess(entry, [*java(), "io.transom.bench.Host", entry.name, str(folder), str(FUNCTIONS), sys.executable])
     jars = [class_path()] if entry.name == "transom_java" else []

@@ -16,10 +16,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +31,7 @@ import bench
 import data
 import functions
 from figures import Cell, Payload, quantile, summarise
-from processes import BASE, BINARY, ENTRIES, FUNCTIONS, HERE, Entry, Process, family, private_memory, start
+from processes import BASE, BINARY, ENTRIES, FUNCTIONS, HERE, SHARED_ENTRIES, Entry, Process, family, private_memory, start
 from table import number
 
 PROGRAM = HERE.parent / "target" / "release" / "transom"
@@ -86,18 +87,19 @@ def told(measure: Callable[..., Iterator[Aim]], *arguments: Any) -> Iterator[Aim
 
 def streams(options: argparse.Namespace, folder: Path, limits: Any) -> Iterator[Aim]:
     """Streams of plus one, hosts and in process in turn."""
-    entries = [entry for entry in ENTRIES if entry.name in (BASE, *HOSTS)]
+    entries = [entry for entry in ENTRIES if entry.name in (BASE, *HOSTS)] + list(SHARED_ENTRIES)
+    least = f"in process; the same while another process does it too: {number(side_by_side('plus_one', options, folder)[1])} ×"
     with opened(entries, folder) as processes:
         for rows, aim in ((64 << 10, 0.9), (8 << 10, 0.75), (1 << 20, 0.9)):
             cells = rounds(processes, "plus_one", rows, options)
             base = summarise(cells[BASE], None, NOTHING, None)["cpu_seconds_per_million_rows"]
-            for host in HOSTS:
+            for host in (*HOSTS, *(entry.name for entry in SHARED_ENTRIES)):
                 figures = summarise(cells[host], cells[BASE], NOTHING, None)
                 what = f"plus one, {rows >> 10} Ki rows a batch, one worker, {TITLES[host]}"
                 yield Aim(f"{what}: rows a second", "in process", "×", figures["to_in_process"], aim, at_least=True)
                 if rows == 64 << 10:
                     cpu = figures["cpu_seconds_per_million_rows"] / base
-                    yield Aim(f"{what}: CPU seconds a million rows", "in process", "×", cpu, 1.3)
+                    yield Aim(f"{what}: CPU seconds a million rows", least, "×", cpu, 1.3)
 
 
 def scaling(options: argparse.Namespace, folder: Path, limits: Any) -> Iterator[Aim]:
@@ -113,14 +115,31 @@ def scaling(options: argparse.Namespace, folder: Path, limits: Any) -> Iterator[
         for process in processes:
             process.close()
     ratio = summarise(cells["2"], None, NOTHING, None)["rows_per_second"] / summarise(cells["1"], None, NOTHING, None)["rows_per_second"]
-    yield Aim("upper-case, 64 Ki rows a batch, two workers: rows a second", "one worker", "×", ratio, 1.8, at_least=True)
+    most = number(side_by_side("upper", options, folder)[0])
+    against = f"one worker; two processes that share nothing reach {most} ×"
+    yield Aim("upper-case, 64 Ki rows a batch, two workers: rows a second", against, "×", ratio, 1.8, at_least=True)
+
+
+def side_by_side(function: str, options: argparse.Namespace, folder: Path) -> tuple[float, float]:
+    """A function in two processes at once that share nothing, beside one alone: rows a second of both, and CPU seconds a row."""
+    base = next(entry for entry in ENTRIES if entry.name == BASE)
+    details = {"function": function, "rows": 64 << 10, "batches": bench.STREAMS[64 << 10] // (bench.QUICK if options.quick else 1)}
+    speeds, costs = [], []
+    with opened([base, base], folder) as processes, ThreadPoolExecutor(2) as threads:
+        for turn in range(options.rounds + 1):
+            alone = processes[turn % 2].ask("stream", **details)
+            both = list(threads.map(lambda process: process.ask("stream", **details), processes))
+            if turn:
+                speeds.append(2 * alone["seconds"] / max(stream["seconds"] for stream in both))
+                costs.append(fmean(stream["cpu_host"] for stream in both) / alone["cpu_host"])
+    return median(speeds), median(costs)
 
 
 def calls(options: argparse.Namespace, folder: Path, limits: Any) -> Iterator[Aim]:
     """Single calls of one row of two columns."""
     floor = crossing(folder) + (min(row["p50"] for row in limits["pingpong"] if row["way"] == "spin") / 1e3 if limits else 0)
-    with opened([entry for entry in ENTRIES if entry.name in HOSTS], folder) as processes:
-        times: dict[str, list[int]] = {host: [] for host in HOSTS}
+    with opened([entry for entry in ENTRIES if entry.name in (BASE, *HOSTS)], folder) as processes:
+        times: dict[str, list[int]] = {process.entry.name: [] for process in processes}
         for _ in range(options.rounds):
             for process in processes:
                 times[process.entry.name] += process.ask("calls", function="first_of_two", calls=2000)["nanoseconds"]
@@ -128,7 +147,7 @@ def calls(options: argparse.Namespace, folder: Path, limits: Any) -> Iterator[Ai
         ordered = sorted(times[host])
         p50, p99 = (quantile(ordered, share) / 1e3 for share in (0.5, 0.99))
         what = f"one row of two columns, {TITLES[host]}"
-        yield Aim(f"{what}: p50", "", "µs", p50, most)
+        yield Aim(f"{what}: p50", f"in process: {number(quantile(sorted(times[BASE]), 0.5) / 1e3)} µs", "µs", p50, most)
         if host == "transom_rust":
             yield Aim(f"{what}: p50", f"spinning there and back, and import, call and export in process: {number(floor)} µs", "×", p50 / floor, 1.5)
         yield Aim(f"{what}: p99", "its p50", "×", p99 / p50, 4)
@@ -285,7 +304,7 @@ def markdown(about: dict[str, Any], aims: list[Aim]) -> str:
 
 
 NOTHING = Payload(0, 0)
-TITLES = {entry.name: entry.title for entry in ENTRIES}
+TITLES = {entry.name: entry.title for entry in (*ENTRIES, *SHARED_ENTRIES)}
 MEASURES = (streams, scaling, calls, sizes, private, starts)
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ enum Request {
     Calls { function: String, calls: usize },
 }
 
-/// Answers requests until standard input ends.
-pub(crate) fn serve(folder: &Path, functions: &str, python: &Path, workers: usize) -> Outcome<()> {
+/// Answers requests until standard input ends. The batches lie in shared memory beforehand where `shared` says so, and else on the heap.
+pub(crate) fn serve(folder: &Path, functions: &str, python: &Path, workers: usize, shared: bool) -> Outcome<()> {
     let pool = Pool::builder().workers(workers).python(python).build()?;
-    let mut host = Host { pool, folder, functions, loaded: HashMap::new() };
+    let mut host = Host { pool, folder, functions, shared, loaded: HashMap::new() };
     for line in stdin().lines() {
         let answer = serde_json::from_str(&line?).map_err(Into::into).and_then(|request| host.answer(request));
         let answer = answer.unwrap_or_else(|error| json!({ "error": error.to_string() }));
@@ -53,6 +53,7 @@ struct Host<'a> {
     pool: Pool,
     folder: &'a Path,
     functions: &'a str,
+    shared: bool,
     loaded: HashMap<(usize, String), Vec<RecordBatch>>,
 }
 
@@ -74,7 +75,10 @@ impl Host<'_> {
         }
         let signature = self.pool.describe_blocking(&function)?;
         let names: Vec<&str> = signature.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        let batches = load(&self.folder.join(format!("{rows}.arrows")), &names)?;
+        let mut batches = load(&self.folder.join(format!("{rows}.arrows")), &names)?;
+        if self.shared {
+            batches = batches.iter().map(|batch| self.pool.share(batch)).collect::<Result<_, _>>()?;
+        }
         self.loaded.insert(key, batches.clone());
         Ok((function, batches))
     }

@@ -1,5 +1,6 @@
 """What is shown of the peers, and that those which need no system are right."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import bench_peers
 import data
 import table_peers
 from bench import same
@@ -28,7 +30,7 @@ def results(cells: list[dict[str, Any]], failed: str | None = None) -> dict[str,
     reasons = {failed: "Traceback\nOSError: no | here"} if failed else {}
     contestants = [{**vars(one), "start_seconds": 1.5, "failure": reasons.get(one.name)} for one in CONTESTANTS]
     about = {"date": "2026-01-01", "mode": "quick", "rounds": 3, "window": 2, "cpu": "a", "cores": 2, "kernel": "6", "python": "3", "pyarrow": "1"}
-    return {"about": {**about, "busy_before": 0.0, "busy_when_all_stand_ready": 0.013}, "contestants": contestants, "cells": cells}
+    return {"about": {**about, "busy_before": 0.0, "busy_when_all_stand_ready": [0.013, 0.2]}, "contestants": contestants, "cells": cells}
 
 
 def test_each_aim_is_judged_by_the_nearest_of_those_it_names() -> None:
@@ -58,7 +60,16 @@ def test_nobody_is_dropped() -> None:
     assert "| PySpark, udf | yes | has no such function |" in page
     assert "FAILED: OSError: no \\| here" in page
     assert "1.3% of the processors are busy" in page
+    assert "once more: then it is 20.0%" in page
     assert {line.count("|") - line.count("\\|") for line in table} == {table[0].count("|")}
+
+
+def test_nobody_shares_the_machine_with_those_who_never_rest() -> None:
+    only = ["inprocess", "transom_host", "polars", "ray_data", "spark_udf"]
+    calm, restless = bench_peers.groups(argparse.Namespace(only=only))
+    assert [one.name for one in calm] == ["inprocess", "transom_host", "polars"]
+    assert [one.name for one in restless] == ["inprocess", "transom_host", "spark_udf", "ray_data"]
+    assert len(bench_peers.groups(argparse.Namespace(only=["transom_host", "flight"]))) == 1
 
 
 def test_the_picture_shows_every_function(tmp_path: Path) -> None:
