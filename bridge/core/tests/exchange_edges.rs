@@ -6,10 +6,16 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use arrow_array::{Array, ArrayRef, Int32Array, ListArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray, make_array};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int8Type;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, ListArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray,
+    make_array,
+};
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::filter::filter;
 use proptest::prelude::*;
 use support::generate::{Nulls, Recipe, Slices, aligned, leaves};
 use support::memory::{Exact, Host, Image, Peer};
@@ -176,6 +182,26 @@ fn views_that_a_filter_left_take_their_text_and_no_more() {
     assert_eq!(ledger.report().bytes_copied(), 100 * (16 + 35));
     for mode in [Mode::Guarded, Mode::Strict, Mode::Trusted] {
         assert_eq!(receive(&sent, &batch.schema(), mode).unwrap(), batch);
+    }
+}
+
+#[test]
+fn values_that_no_key_can_name_stay_behind() {
+    for (count, left) in [(127, 127), (128, 128), (129, 128), (1000, 128)] {
+        let values = StringArray::from_iter_values((0..count).map(|value| format!("value {value}")));
+        let keys = Int8Array::from_iter((0..100).map(|row| (row % 7 != 3).then_some((row * 31 % 127) as i8)));
+        let column: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(values)));
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let sent = send(&batch).0;
+        for mode in [Mode::Trusted, Mode::Guarded, Mode::Strict] {
+            let found = receive(&sent, &batch.schema(), mode).unwrap();
+            assert_eq!(show::batch(&found), show::batch(&batch), "{count} values, {mode:?}");
+            let found = found.column(0).as_dictionary::<Int8Type>();
+            assert_eq!(found.values().len(), left);
+            // With more values than keys this panics, in arrow-data 59.
+            let odd = BooleanArray::from_iter((0..100).map(|row| Some(row % 2 == 1)));
+            assert_eq!(filter(found, &odd).unwrap().len(), 50);
+        }
     }
 }
 

@@ -274,6 +274,8 @@ impl Importer<'_> {
         if self.checks {
             validate::keys(key_type, &keys, values.len(), nulls)?;
         }
+        // Values that no key can name are nobody's. Arrow's kernels take a dictionary that has such for one that was put together wrongly, and panic.
+        let values = if values.len() as u128 > key_count(key_type) { values.slice(0, key_count(key_type) as usize) } else { values };
         Ok(array.add_buffer(keys).add_child_data(values))
     }
 
@@ -294,6 +296,12 @@ impl Importer<'_> {
         let ends = unsafe { ends.build_unchecked() };
         Ok(array.offset(first).add_child_data(ends).add_child_data(values))
     }
+}
+
+/// How many values keys of this type can name.
+fn key_count(key_type: &DataType) -> u128 {
+    let bits = 8 * key_type.primitive_width().unwrap_or(0) - usize::from(key_type.is_signed_integer());
+    1 << bits
 }
 
 /// The least and the most buffers of an array of this type, validity included.
