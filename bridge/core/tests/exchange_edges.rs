@@ -9,8 +9,8 @@ use std::sync::{Arc, LazyLock};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int8Type;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, ListArray, NullArray, RecordBatch, StringArray, StringViewArray, StructArray,
-    make_array,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, ListArray, NullArray, RecordBatch, StringArray, StringViewArray,
+    StructArray, make_array,
 };
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow_data::ArrayData;
