@@ -235,6 +235,10 @@ fn a_function_that_ends_every_worker_is_suspended_and_others_go_on() {
             error.message().contains("5 times in a row, the last time by TRN-2104 WORKER_SIGNALLED: the worker was killed by SIGABRT"),
             "{error}"
         );
+        // A batch of a stream says where it was as well.
+        let mut results = pool.map_blocking(&function("abort"), std::iter::once(Ok(numbers(0, 1))), MapOptions::default()).unwrap();
+        let error = results.next().unwrap().unwrap_err();
+        assert_eq!((error.code(), error.function(), error.batch()), (Code::FunctionSuspended, Some("abort"), Some(0)), "{error}");
         assert_eq!(pool.stats().workers[0].restarts, 5);
         // After the pause it is tried again, once.
         let again = std::iter::repeat_with(|| pool.call_blocking(&function("abort"), numbers(0, 1)).unwrap_err());

@@ -127,6 +127,7 @@ impl Server<'_> {
                 step!("worker::define");
                 let runtime = &mut *self.runtime;
                 let outcome = caught(|| runtime.define(function, &source, &import_path));
+                self.still_linked()?;
                 self.functions.insert(function, Loaded { signature: outcome.clone(), schema: None });
                 step!("worker::defined");
                 self.link.send(&ToHost::Defined { function, outcome })
@@ -136,6 +137,7 @@ impl Server<'_> {
                 let began = Instant::now();
                 self.link.begin_answer();
                 let outcome = self.call(function, schema, lease, suppress, &descriptor);
+                self.still_linked()?;
                 let send = |(result, suppressed)| self.link.send_result(call, result, suppressed, began.elapsed()).map_err(RemoteError::from);
                 let outcome = outcome.and_then(send);
                 if let Err(error) = outcome {
@@ -149,6 +151,7 @@ impl Server<'_> {
                 self.link.set_stream(Some(call));
                 let outcome = self.stream(call, function, schema, credit);
                 self.link.set_stream(None);
+                self.still_linked()?;
                 step!("worker::end");
                 let said = match outcome {
                     Ok(()) => ToHost::Done { call },
@@ -170,6 +173,11 @@ impl Server<'_> {
             ToWorker::TryAgain | ToWorker::NoSegment { .. } => Ok(()),
             other => Err(Error::new(Code::ProtocolViolation, format!("{other:?} is not expected here"))),
         }
+    }
+
+    /// Whether the function has left the link alone. Rings would still carry its answer, and the next function be blamed for the end.
+    fn still_linked(&self) -> Result<()> {
+        if self.link.is_open() { Ok(()) } else { Err(Error::new(Code::HostGone, "the link to the host is closed")) }
     }
 
     fn signature(&self, function: u32, kind: impl Fn(Kind) -> bool) -> Result<&Signature, RemoteError> {

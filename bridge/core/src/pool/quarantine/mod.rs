@@ -125,7 +125,7 @@ impl Inner {
     }
 
     async fn call_by_policy(&self, known: &Arc<Known>, arguments: RecordBatch, position: &Position) -> Result<Answered> {
-        known.breaker.admit(Instant::now())?;
+        known.breaker.admit(Instant::now()).map_err(|error| position.place(error, &known.signature().name))?;
         let attempt = self.attempt(known, arguments.clone(), position, self.options.mode).await;
         // A search for the rows to blame has bounds of its own, and would be cut short by the deaths that it is there for.
         if !attempt.as_ref().is_err_and(|error| search::can_find(known, error)) {
