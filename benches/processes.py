@@ -36,7 +36,7 @@ ENTRIES = (
     Entry("transom_host", "Transom, Python host"),
     Entry("transom_rust", "Transom, Rust host"),
 )
-# Only `targets.py` has them: arguments that lie in shared memory before anything is timed.
+# For `targets.py` and `bench_peers.py`: arguments that lie in shared memory before anything is timed.
 SHARED_ENTRIES = (
     Entry("transom_host_shared", "Transom, Python host, shared memory"),
     Entry("transom_rust_shared", "Transom, Rust host, shared memory"),

@@ -13,7 +13,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use transom::Pool;
+use transom::{Code, Pool};
 
 use crate::invariants::{Belongings, Tally, assert_settled};
 use crate::steps::ARMED;
@@ -23,7 +23,6 @@ use crate::{function, native};
 const STOP: &str = "worker::exported=1*off->1*return(stop)->off";
 /// The instruction `syscall`, as the processor reads it.
 const SYSCALL: u64 = 0x050f;
-
 /// The instruction `int3`, which stops whoever comes to it.
 const BREAKPOINT: i64 = 0xcc;
 
@@ -44,7 +43,7 @@ struct Mark {
 }
 
 /// The files whose code a process has in its memory: first and last address, file, and where in it.
-struct Code(Vec<(u64, u64, PathBuf, u64)>);
+struct Program(Vec<(u64, u64, PathBuf, u64)>);
 
 /// Why processes cannot be run instruction by instruction here, if so.
 pub fn forbidden(worker: &str) -> Option<String> {
@@ -86,7 +85,7 @@ fn kill_when(pool: &Arc<Pool>, reached: impl FnOnce(Pid)) -> bool {
     reached(pid);
     kill(pid, Signal::SIGKILL).expect("the worker is there");
     let answer = caller.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    tally.note(first, &answer, &[transom::Code::WorkerSignalled]);
+    tally.note(first, &answer, &[Code::WorkerSignalled]);
     tally.settle();
     // Where the kill came after the answer, the next call must not be sent to the worker that is about to go.
     while pool.stats().workers.iter().any(|worker| worker.pid == Some(pid.as_raw() as u32) || worker.state != "idle") {
@@ -112,21 +111,21 @@ impl Course {
     pub fn of(worker: &str) -> Self {
         let before = Belongings::now();
         let mut places = Vec::new();
-        let mut code = Code(Vec::new());
+        let mut program = Program(Vec::new());
         kill_when(&pool(worker), |pid| {
-            code = Code::of(pid);
+            program = Program::of(pid);
             step(pid, u64::MAX, |address| places.push(address));
         });
         before.assert_unchanged();
         let mut visits = HashMap::<u64, u32>::new();
         places.iter().for_each(|place| *visits.entry(*place).or_default() += 1);
         let once = places.iter().enumerate().filter(|(_, place)| visits[place] == 1);
-        let marks = once.filter_map(|(after, place)| code.mark(after as u64, *place)).collect();
+        let marks = once.filter_map(|(after, place)| program.mark(after as u64, *place)).collect();
         Self { instructions: places.len() as u64, marks }
     }
 }
 
-impl Code {
+impl Program {
     fn of(pid: Pid) -> Self {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the worker is there");
         let parsed = maps.lines().filter_map(|line| {
@@ -176,7 +175,7 @@ fn step(pid: Pid, count: u64, mut seen: impl FnMut(u64)) {
 
 /// Lets it run until it comes by a mark; `false` where it is about to wait for its next message before.
 fn run_to(pid: Pid, mark: &Mark) -> bool {
-    let address = Code::of(pid).address(mark).expect("the program is the same");
+    let address = Program::of(pid).address(mark).expect("the program is the same");
     let place = address as ptrace::AddressType;
     let before = ptrace::read(pid, place).expect("there is code");
     ptrace::write(pid, place, before & !0xff | BREAKPOINT).expect("the worker is stopped");

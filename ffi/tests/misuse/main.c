@@ -173,7 +173,7 @@ static void call_once(void) {
     release_array(&result);
 }
 
-/* Until a pool's segments are all made, which goes on behind its first call: nothing has changed for a fifth of a second. */
+/* Until a pool's segments are all made, which goes on behind its first call: nothing has changed for a fifth of a second. Who starts this program limits its time. */
 static void settle(void) {
     struct balance before = balance();
     for (int same = 0; same < 20; same++) {
