@@ -237,9 +237,10 @@ fn orphan() {
     }
 }
 
-/// Waits at the gate named in the environment: opening a named pipe takes until somebody has opened the other end.
+/// Waits at the gate named in the environment: opening a named pipe takes until somebody has opened the other end. What is read is nothing, but its end
+/// takes until they have closed it again: who let one through and has not run since would let the next through too.
 fn held() -> Result<(), RemoteError> {
-    std::fs::File::open(setting("TEST_GATE")?).map(drop).map_err(|error| RemoteError::new(Code::Internal, error.to_string()))
+    std::fs::read(setting("TEST_GATE")?).map(drop).map_err(|error| RemoteError::new(Code::Internal, error.to_string()))
 }
 
 /// Stops this process, which nothing but SIGKILL ends then; a child of it waits at the gate once that is so.
