@@ -38,7 +38,7 @@ const INSIDE: [(&str, &str, &str); 4] = [
 ];
 
 /// Each bug: its name, the file, what stands there, and what stands there wrongly.
-const BUGS: [(&str, &str, &str, &str); 19] = [
+const BUGS: [(&str, &str, &str, &str); 21] = [
     ("a_release_ends_nothing", "leases", "numbers.iter().filter_map(", "numbers.iter().skip(1).filter_map("),
     ("numbers_of_leases_are_used_again", "leases", "self.last += 1;", "self.last = 1;"),
     ("a_forwarded_input_is_not_kept", "leases", "segment.clone(), loan.keep.clone()", "segment.clone(), Arc::new(Keep::default())"),
@@ -52,7 +52,14 @@ const BUGS: [(&str, &str, &str, &str); 19] = [
     ("a_result_is_given_back_twice", "result", "link.give_back(self.result);", "link.give_back(self.result); link.give_back(self.result);"),
     ("a_reader_falls_asleep_unseen", "ring", "fence(Ordering::SeqCst);\n        Ok(if soon", "Ok(if soon"),
     ("a_sleeper_does_not_look_once_more", "ring", "self.theirs.load(WRITTEN) == self.read\n", "true\n"),
-    ("nobody_wakes_the_reader", "ring", "Ok(if soon && !self.is_awake() { Put::Unseen } else { Put::Seen })", "Ok(Put::Seen)"),
+    ("nobody_wakes_the_reader", "ring", "Ok(if soon && !self.is_seen() { Put::Unseen } else { Put::Seen })", "Ok(Put::Seen)"),
+    ("nobody_wakes_who_dozes", "ring", "self.mine.wake(WRITTEN);", ""),
+    (
+        "a_reader_dozes_over_a_message",
+        "ring",
+        "(self.theirs.load(WRITTEN) == self.read).then(|| Doze { theirs: self.theirs.clone(), read: self.read })",
+        "Some(Doze { theirs: self.theirs.clone(), read: self.theirs.load(WRITTEN) })",
+    ),
     ("a_message_can_be_seen_before_it_is_written", "ring", "fence(Ordering::Release);\n        self.mine.store(WRITTEN", "self.mine.store(WRITTEN"),
     ("a_message_overtakes_a_packet", "ring", "!in_order ||", "(!in_order && false) ||"),
     ("messages_are_written_over", "ring", "if needed > capacity - used {", "if needed > capacity {"),
@@ -124,7 +131,7 @@ fn module(out: &mut String, name: &str, folder: &Path) {
         pub use arena::{{Arena, Block, Source, Space}};
         pub use segments::Segments;
         mod heap {{ pub use crate::shim::{{Heap, Share}}; }}
-        pub use crate::shim::{{Claim, OwnWords, Segment, Words, process_id}};
+        pub use crate::shim::{{Claim, OwnWords, Segment, Sleep, Words, process_id}};
         pub use transom::memory::{{Extent, Role}};
     }}
     pub mod exchange {{ pub use transom::exchange::*; }}

@@ -106,6 +106,51 @@ fn half_read_streams_do_not_keep_a_call_waiting() {
 }
 
 #[test]
+fn what_a_caller_does_not_come_back_for_is_taken_in_all_the_same() {
+    checked(|| {
+        let pool = pool(1);
+        let mut results = pool.map_blocking(&function("identity"), (0..10).map(|i| Ok(numbers(i, 1))), MapOptions::default()).unwrap();
+        results.next().unwrap().unwrap();
+        // The next was sent with the first, and its result lies in the ring of a caller who is not there.
+        while pool.stats().workers[0].batches < 2 {
+            std::thread::yield_now();
+        }
+        assert_eq!(results.count(), 9);
+    });
+}
+
+#[test]
+fn a_caller_who_means_to_come_back_keeps_nobody_else_waiting() {
+    checked(|| {
+        let pool = Arc::new(pool(1));
+        describe(&pool, &["identity"]);
+        let identity = function("identity");
+        for round in 0..50 {
+            let mut results = pool.map_blocking(&identity, (0..2).map(|i| Ok(numbers(i, 1))), MapOptions::default()).unwrap();
+            results.next().unwrap().unwrap();
+            // On other threads, which sleep or have an executor, while this one has a worker to itself and does not look.
+            let other = pool.clone();
+            let called = std::thread::spawn(move || values(&other.call_blocking(&function("identity"), numbers(round, 1)).unwrap()));
+            assert_eq!(called.join().unwrap(), [round]);
+            assert_eq!(values(&futures::executor::block_on(pool.call(&identity, numbers(round, 1))).unwrap()), [round]);
+            assert_eq!(values(&results.next().unwrap().unwrap()), [1]);
+        }
+    });
+}
+
+#[test]
+fn a_source_may_call_the_pool_that_reads_it() {
+    checked(|| {
+        let pool = Arc::new(pool(1));
+        describe(&pool, &["identity", "plus_one"]);
+        let inner = pool.clone();
+        let source = (0..20).map(move |i| inner.call_blocking(&function("plus_one"), numbers(i, 1)).map(|batch| renamed(&batch)));
+        let results = pool.map_blocking(&function("identity"), source, MapOptions::default()).unwrap();
+        assert_eq!(results.map(|batch| values(&batch.unwrap())[0]).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn a_thread_that_still_reads_the_input_of_a_function_that_has_ended_hears_its_end() {
     checked(|| {
         let pool = pool(1);

@@ -164,6 +164,15 @@ impl Wire {
         packets.woken = false;
     }
 
+    /// A reader sleeps until it is woken for the ring, or a packet comes: one that is heard by another thread, which wakes it too.
+    pub fn doze(&self, sleep: &Sleep<'_>) {
+        let mut packets = self.packets();
+        // As the kernel does it: whoever wakes comes before this look, or finds somebody who sleeps.
+        while sleep.words.load(sleep.index) == sleep.expected && packets.to_host.is_empty() {
+            packets = self.changed.wait(&self.packets, packets);
+        }
+    }
+
     fn wake(&self) {
         self.packets().woken = true;
         self.changed.notify_all();
@@ -318,9 +327,20 @@ impl Words {
         self.0.len()
     }
 
+    pub fn until_not(&self, index: usize, value: u64) -> Sleep<'_> {
+        Sleep { words: self, index, expected: value }
+    }
+
     pub fn load(&self, index: usize) -> u64 {
         self.0[index].load(loom::sync::atomic::Ordering::Relaxed)
     }
+}
+
+/// Where a reader sleeps, as `futex(2)` sees it.
+pub struct Sleep<'a> {
+    words: &'a Words,
+    index: usize,
+    expected: u64,
 }
 
 /// What stands before the messages of a ring.
@@ -345,5 +365,11 @@ impl OwnWords {
 
     pub fn store(&self, index: usize, value: u64) {
         self.0.0[index].store(value, loom::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub fn wake(&self, _index: usize) {
+        let wire = CURRENT.with_borrow(Clone::clone).expect("a socket was made first");
+        drop(wire.packets());
+        wire.changed.notify_all();
     }
 }

@@ -31,7 +31,7 @@ fn no_schedule_and_no_death_breaks_the_books() {
     }
 }
 
-/// Each message in turn goes by the socket, and in the last run none.
+/// Each message in turn goes by the socket, and in some runs none; in the last the reader dozes.
 #[test]
 fn no_schedule_loses_a_message_of_a_ring_or_changes_the_order() {
     (0..=STEPS).for_each(|turn| explore(transom_model::unchanged::rings::run, turn));

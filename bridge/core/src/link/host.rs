@@ -18,7 +18,7 @@ use super::leases::{Lease, Leases};
 use super::message::{ToHost, ToWorker};
 use super::reception::Reception;
 use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
-use super::ring::{Put, RingReader, RingWriter};
+use super::ring::{Doze, Put, RingReader, RingWriter};
 use super::socket::{Packet, Socket};
 use super::wire::violation;
 use crate::exchange::{self, Descriptor, Ledger, same_schema};
@@ -152,6 +152,11 @@ impl HostLink {
     /// Nobody looks any more. `false` where something came meanwhile.
     pub(crate) fn leave(&self) -> bool {
         self.reception().sleep()
+    }
+
+    /// Nobody looks until there is something in the ring; there is where to sleep for that, unless there is something now.
+    pub(crate) fn doze(&self) -> Option<Doze> {
+        self.reception().doze()
     }
 
     fn reception(&self) -> MutexGuard<'_, Reception> {

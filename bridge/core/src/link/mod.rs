@@ -26,7 +26,7 @@ pub(crate) use leases::Outgoing;
 pub use leases::{Holder, Lease};
 pub use message::{Copies, Hello, Ready, RemoteError, ToHost, ToWorker};
 pub use result::RawResult;
-pub(crate) use ring::RING_BYTES;
+pub(crate) use ring::{Doze, RING_BYTES};
 pub use socket::{Packet, Socket};
 pub(crate) use spin::Spin;
 pub use suppressed::Suppressed;

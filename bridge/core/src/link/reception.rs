@@ -1,6 +1,6 @@
 //! What comes over a link by either way, in the order in which it was sent.
 
-use super::ring::RingReader;
+use super::ring::{Doze, RingReader};
 use super::socket::{Packet, Socket};
 use crate::failure::Result;
 
@@ -78,6 +78,11 @@ impl Reception {
     /// Nobody looks any more; `false` where there is something to be taken in first.
     pub(super) fn sleep(&self) -> bool {
         self.packet.is_none() && self.ring.as_ref().is_none_or(RingReader::sleep)
+    }
+
+    /// As [`Reception::sleep`], for who sleeps where the writer of the ring wakes it.
+    pub(super) fn doze(&self) -> Option<Doze> {
+        self.ring.as_ref().filter(|_| self.packet.is_none())?.doze()
     }
 
     /// Whether messages may come by a ring.

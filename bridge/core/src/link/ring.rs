@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::wire::violation;
 use crate::failure::Result;
-use crate::memory::{OwnWords, Words};
+use crate::memory::{OwnWords, Sleep, Words};
 
 /// Where what stands in a segment, in words. Those that change at different times lie on lines of their own.
 const WRITTEN: usize = 0;
@@ -19,6 +19,12 @@ const PACKETS_SENT: usize = 24;
 const PACKETS_READ: usize = 32;
 /// Where the messages begin; from here on the segment is the ring.
 const MESSAGES: usize = 64;
+
+/// What a side says of itself: nobody looks, and a packet wakes it; it will look before it sleeps; or it sleeps on the other's *written*, and whoever
+/// raises that wakes it.
+const ASLEEP: u64 = 0;
+const LOOKS: u64 = 1;
+const DOZES: u64 = 2;
 
 /// The bytes of the segment of one side.
 pub(crate) const RING_BYTES: usize = 32 << 10;
@@ -56,7 +62,7 @@ impl RingWriter {
         let needed = 1 + bytes.len().div_ceil(8) as u64;
         // Behind a packet that was not taken in, a message in the ring would overtake it.
         let in_order = self.theirs.load(PACKETS_READ) == self.packets;
-        if needed > capacity / 2 || !in_order || (soon && !self.is_awake()) {
+        if needed > capacity / 2 || !in_order || (soon && self.reader() == ASLEEP) {
             return Ok(Put::Not);
         }
         let read = self.theirs.load(READ);
@@ -78,7 +84,16 @@ impl RingWriter {
         self.mine.store(WRITTEN, self.written);
         // Either this side sees that the reader has fallen asleep, or the reader sees the message before it does.
         fence(Ordering::SeqCst);
-        Ok(if soon && !self.is_awake() { Put::Unseen } else { Put::Seen })
+        Ok(if soon && !self.is_seen() { Put::Unseen } else { Put::Seen })
+    }
+
+    /// Whether the reader looks at what was written, woken for it where it dozes.
+    fn is_seen(&self) -> bool {
+        let reader = self.reader();
+        if reader == DOZES {
+            self.mine.wake(WRITTEN);
+        }
+        reader != ASLEEP
     }
 
     /// A packet goes by the socket; until it is taken in, nothing goes by the ring.
@@ -87,13 +102,15 @@ impl RingWriter {
         self.mine.store(PACKETS_SENT, self.packets);
     }
 
-    /// Whether there are messages that a reader who sleeps has not seen.
+    /// Whether there are messages that a reader who sleeps has not seen. One who dozes is woken for them.
     pub(super) fn is_owed(&self) -> bool {
-        self.theirs.load(READ) != self.written && !self.is_awake()
+        self.theirs.load(READ) != self.written && !self.is_seen()
     }
 
-    fn is_awake(&self) -> bool {
-        self.theirs.load(AWAKE) == 1
+    /// What the reader says of itself. Whoever says what nobody knows is asleep.
+    fn reader(&self) -> u64 {
+        let said = self.theirs.load(AWAKE);
+        if matches!(said, LOOKS | DOZES) { said } else { ASLEEP }
     }
 
     fn place(&self, position: u64) -> usize {
@@ -155,14 +172,21 @@ impl RingReader {
 
     /// From here on somebody looks, until [`RingReader::sleep`] says otherwise.
     pub(super) fn wake(&self) {
-        self.mine.store(AWAKE, 1);
+        self.mine.store(AWAKE, LOOKS);
     }
 
     /// Nobody looks any more, and what comes next comes by the socket. `false` where something was written meanwhile, which has to be taken first.
     pub(super) fn sleep(&self) -> bool {
-        self.mine.store(AWAKE, 0);
+        self.mine.store(AWAKE, ASLEEP);
         fence(Ordering::SeqCst);
         self.theirs.load(WRITTEN) == self.read
+    }
+
+    /// As [`RingReader::sleep`], for who sleeps on the writer's *written* until it is another than now. `None` where it is another already.
+    pub(super) fn doze(&self) -> Option<Doze> {
+        self.mine.store(AWAKE, DOZES);
+        fence(Ordering::SeqCst);
+        (self.theirs.load(WRITTEN) == self.read).then(|| Doze { theirs: self.theirs.clone(), read: self.read })
     }
 
     fn place(&self, position: u64) -> usize {
@@ -170,13 +194,27 @@ impl RingReader {
     }
 }
 
+/// Where a reader sleeps until there is something in its ring.
+pub(crate) struct Doze {
+    theirs: Words,
+    read: u64,
+}
+
+impl Doze {
+    /// The word to sleep on.
+    pub(crate) fn word(&self) -> Sleep<'_> {
+        self.theirs.until_not(WRITTEN, self.read)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::failure::Code;
-    use crate::memory::{Budget, Role, Segment};
+    use crate::memory::{self, Budget, Role, Segment};
 
     fn words() -> OwnWords {
         let room = Budget::new(RING_BYTES as u64).reserve(RING_BYTES).unwrap();
@@ -232,6 +270,23 @@ mod tests {
         assert_eq!(reader.take().unwrap().unwrap(), b"later");
         assert!(reader.sleep());
         assert!(!writer.is_owed());
+    }
+
+    #[test]
+    fn who_dozes_is_woken_by_what_comes() {
+        let (_, theirs, mut writer, mut reader) = pair();
+        let place = reader.doze().unwrap();
+        let sleeper = std::thread::spawn(move || {
+            // Where it was written before this sleeps, this does not sleep.
+            memory::sleep(&[place.word(), place.word()], Duration::MAX);
+        });
+        assert_eq!(writer.put(b"x", true).unwrap(), Put::Seen);
+        sleeper.join().unwrap();
+        assert!(reader.doze().is_none(), "there is something to take first");
+        assert!(!writer.is_owed(), "who dozes needs no packet");
+        assert_eq!(reader.take().unwrap().unwrap(), b"x");
+        theirs.store(AWAKE, 7);
+        assert_eq!(writer.put(b"y", true).unwrap(), Put::Not, "what nobody knows is asleep");
     }
 
     #[test]

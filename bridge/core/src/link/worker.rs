@@ -113,7 +113,7 @@ impl WorkerLink {
     /// Whatever breaks the protocol, and `FORKED_HANDLE` in a forked child: the link is its parent's.
     pub fn receive(&self) -> Result<Received> {
         let message = self.wait_answering(|_| true)?;
-        // A call sends what was gathered behind its answer.
+        // A call sends what was gathered with its answer.
         if !matches!(message, Some(ToWorker::Call { .. })) {
             self.send_gathered()?;
         }
@@ -360,6 +360,12 @@ impl WorkerLink {
         let extent = block.extent();
         let result = self.state().keep(Keep::of_block(block));
         self.send_bytes(&ToHost::Spilled { result, extent }.encode()?, true)
+    }
+
+    /// Asks for what only the pool's own thread can give: by the socket, which wakes it, and not by the ring, which a caller reads when he has time.
+    fn ask_pool(&self, message: &ToHost) -> Result<()> {
+        self.not_forked()?;
+        self.packet(&mut self.outward(), &message.encode()?)
     }
 
     fn outward(&self) -> MutexGuard<'_, Option<RingWriter>> {

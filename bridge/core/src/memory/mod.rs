@@ -12,6 +12,7 @@
 mod arena;
 mod budget;
 mod free_list;
+mod futex;
 mod heap;
 mod process;
 mod segment;
@@ -22,6 +23,7 @@ mod words;
 pub use arena::{Arena, Block, Source, Space};
 pub use budget::{Budget, available_memory, out_of_memory_kills};
 pub(crate) use budget::{SMALLEST, count_in};
+pub(crate) use futex::{Sleep, can_sleep_on, sleep, wake};
 pub use heap::join;
 pub(crate) use heap::{Claim, Heap};
 pub(crate) use process::process_id;

@@ -1,8 +1,9 @@
 //! A segment as words that two processes touch at the same time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::futex::{self, Sleep};
 use super::segment::Segment;
 
 const WORD: usize = size_of::<u64>();
@@ -28,6 +29,19 @@ impl Words {
     #[inline]
     pub(crate) fn load(&self, index: usize) -> u64 {
         self.words()[index].load(Ordering::Relaxed)
+    }
+
+    /// What to sleep on until somebody who has made the word another than `value` wakes it.
+    pub(crate) fn until_not(&self, index: usize, value: u64) -> Sleep<'_> {
+        Sleep { word: self.lower_half(index), expected: value as u32, shared: true }
+    }
+
+    /// What `futex(2)` knows of a word, which has 32 bits.
+    fn lower_half(&self, index: usize) -> &AtomicU32 {
+        let halves = std::ptr::from_ref(&self.words()[index]).cast::<AtomicU32>();
+        // SAFETY: the word has two halves, which live as long as it; every bit pattern is one. Nobody in this process reads or writes through it: the
+        // kernel is given its address.
+        unsafe { &*halves.add(usize::from(cfg!(target_endian = "big"))) }
     }
 
     #[inline]
@@ -65,5 +79,10 @@ impl OwnWords {
     pub(crate) fn store(&self, index: usize, value: u64) {
         // The mapping can be written: `of` saw to it.
         self.words.words()[index].store(value, Ordering::Relaxed);
+    }
+
+    /// Wakes who sleeps on a word, in this process or another.
+    pub(crate) fn wake(&self, index: usize) {
+        futex::wake(self.words.lower_half(index), true);
     }
 }

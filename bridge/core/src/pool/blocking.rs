@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crate::link::Spin;
+use crate::link::{Doze, Spin};
+use crate::memory::{self, Sleep};
 use crate::worker::Listen;
 
 type Ear = Arc<dyn Listen>;
@@ -18,6 +18,13 @@ type Ear = Arc<dyn Listen>;
 thread_local! {
     /// Whom to listen to, said by the future that this thread waits for; `None` where it waits for none.
     static EARS: RefCell<Option<Vec<Ear>>> = const { RefCell::new(None) };
+    /// To whom this thread means to listen again.
+    static KEPT: RefCell<Vec<Weak<dyn Listen>>> = const { RefCell::new(Vec::new()) };
+    /// This thread, among those that wait.
+    static NUMBER: u64 = {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        LAST.fetch_add(1, Ordering::Relaxed) + 1
+    };
     /// What this thread has learnt of its waits.
     static SPIN: RefCell<Spin> = RefCell::default();
 }
@@ -48,10 +55,16 @@ pub(super) fn offer<E: IntoIterator<Item = Ear>>(ears: impl FnOnce() -> E) {
     });
 }
 
+/// A thread that waits; woken by whoever has what it waits for.
+#[derive(Default)]
 struct Parked {
-    thread: Thread,
-    woken: AtomicBool,
+    /// One of the three below.
+    state: AtomicU32,
 }
+
+const WAITS: u32 = 0;
+const WOKEN: u32 = 1;
+const SLEEPS: u32 = 2;
 
 impl Wake for Parked {
     fn wake(self: Arc<Self>) {
@@ -59,9 +72,31 @@ impl Wake for Parked {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::Release) {
-            self.thread.unpark();
+        if self.state.swap(WOKEN, Ordering::Release) == SLEEPS {
+            memory::wake(&self.state, false);
         }
+    }
+}
+
+impl Parked {
+    fn is_woken(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WOKEN
+    }
+
+    /// Whether it was woken; it waits again from here on.
+    fn take(&self) -> bool {
+        self.state.swap(WAITS, Ordering::Acquire) == WOKEN
+    }
+
+    /// Sleeps until it is woken, or one of the places says something; for no longer than `limit`.
+    fn sleep(&self, places: &[Doze], limit: Duration) {
+        if self.state.compare_exchange(WAITS, SLEEPS, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let own = Sleep { word: &self.state, expected: SLEEPS, shared: false };
+        let words: Vec<Sleep<'_>> = std::iter::once(own).chain(places.iter().map(Doze::word)).collect();
+        memory::sleep(&words, limit);
+        _ = self.state.compare_exchange(SLEEPS, WAITS, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -78,7 +113,7 @@ pub fn wait<F: Future>(future: F) -> F::Output {
 /// # Errors
 /// What `check` says; the future is dropped then, which cancels it.
 pub fn wait_with<F: Future, E>(future: F, interval: Duration, mut check: impl FnMut() -> Result<(), E>) -> Result<F::Output, E> {
-    let parked = Arc::new(Parked { thread: thread::current(), woken: AtomicBool::new(false) });
+    let parked = Arc::new(Parked::default());
     let waker = Waker::from(parked.clone());
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
@@ -89,20 +124,26 @@ pub fn wait_with<F: Future, E>(future: F, interval: Duration, mut check: impl Fn
             return Ok(output);
         }
         let wait = SPIN.with_borrow(Spin::begin);
-        listen(&ears, &parked.woken);
-        while !parked.woken.swap(false, Ordering::Acquire) {
-            if interval == Duration::MAX {
-                thread::park();
-                continue;
-            }
-            thread::park_timeout(interval.saturating_sub(checked.elapsed()));
+        let mut attended = Attended::to(&ears);
+        attended.look(&parked);
+        while !parked.take() {
+            attended.sleep(&parked, interval.saturating_sub(checked.elapsed()));
             if checked.elapsed() >= interval {
+                // What is called may take its time, and wait for a worker itself.
+                drop(attended);
                 check()?;
                 checked = Instant::now();
+                attended = Attended::to(&ears);
             }
         }
+        attended.keep();
         SPIN.with_borrow_mut(|spin| spin.slept(&wait));
     }
+}
+
+/// Who waits on this thread, as a number of its own; 0 in a future that no thread waits for.
+pub(super) fn caller() -> u64 {
+    if EARS.with_borrow(Option::is_some) { NUMBER.with(|number| *number) } else { 0 }
 }
 
 /// Polls a future, and gives whom it names to be listened to. What it does may be a wait of its own.
@@ -121,28 +162,45 @@ fn polled<T>(poll: impl FnOnce() -> T) -> (T, Vec<Ear>) {
     (output, ears)
 }
 
-/// Takes in what workers say, for a little while and until the future is woken, where that pays.
-fn listen(ears: &[Ear], woken: &AtomicBool) {
-    if ears.is_empty() || !SPIN.with_borrow(Spin::pays) {
-        return;
-    }
-    let mut attended = Attended(ears.iter().filter(|ear| ear.attend()).collect());
-    if attended.0.is_empty() {
-        return;
-    }
-    let mut wait = SPIN.with_borrow(Spin::begin);
-    let is_over = || woken.load(Ordering::Acquire);
-    while !attended.0.is_empty() && !is_over() && wait.goes_on() {
-        attended.hear();
-    }
-    drop(attended);
-    SPIN.with_borrow_mut(|spin| if is_over() { spin.hit() } else { spin.missed() });
-}
-
 /// Workers that this thread listens to.
 struct Attended<'a>(Vec<&'a Ear>);
 
-impl Attended<'_> {
+impl<'a> Attended<'a> {
+    /// Listens to those of these workers to whom nobody else does. Others to whom this thread meant to listen again it does not keep any longer: it may
+    /// be about to wait for what others would do with what they say.
+    fn to(ears: &'a [Ear]) -> Self {
+        let attended = ears.iter().filter(|ear| ear.attend()).collect();
+        for kept in KEPT.take().iter().filter_map(Weak::upgrade) {
+            kept.make_way(0);
+        }
+        Self(attended)
+    }
+
+    /// Takes in what they say, for a little while and until this thread is woken, where that pays.
+    fn look(&mut self, parked: &Parked) {
+        if self.0.is_empty() || !SPIN.with_borrow(Spin::pays) {
+            return;
+        }
+        let mut wait = SPIN.with_borrow(Spin::begin);
+        while !self.0.is_empty() && !parked.is_woken() && wait.goes_on() {
+            self.hear();
+        }
+        SPIN.with_borrow_mut(|spin| if parked.is_woken() { spin.hit() } else { spin.missed() });
+    }
+
+    /// Sleeps until they say something, or this thread is woken; for no longer than `limit`.
+    fn sleep(&mut self, parked: &Parked, limit: Duration) {
+        if !memory::can_sleep_on(self.0.len() + 1) {
+            self.leave();
+        }
+        let places: Vec<Doze> = self.0.iter().map_while(|ear| ear.doze()).collect();
+        if places.len() == self.0.len() {
+            parked.sleep(&places, limit);
+        }
+        self.0.iter().for_each(|ear| ear.rouse());
+        self.hear();
+    }
+
     fn hear(&mut self) {
         self.0.retain(|ear| {
             let goes_on = ear.hear();
@@ -152,11 +210,26 @@ impl Attended<'_> {
             goes_on
         });
     }
+
+    fn leave(&mut self) {
+        self.0.drain(..).for_each(|ear| ear.leave());
+    }
+
+    /// Listens no more for now: this thread has something to do, and will most likely be back soon.
+    fn keep(mut self) {
+        let caller = NUMBER.with(|number| *number);
+        KEPT.with_borrow_mut(|kept| {
+            for ear in self.0.drain(..) {
+                ear.keep(caller);
+                kept.push(Arc::downgrade(ear));
+            }
+        });
+    }
 }
 
 impl Drop for Attended<'_> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|ear| ear.leave());
+        self.leave();
     }
 }
 
@@ -167,7 +240,7 @@ mod tests {
     #[test]
     fn a_wait_ends_by_the_answer_or_by_the_check() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let thread = thread::spawn(move || sender.send(5));
+        let thread = std::thread::spawn(move || sender.send(5));
         assert_eq!(wait(receiver), Ok(5));
         _ = thread.join();
         let mut left = 3;

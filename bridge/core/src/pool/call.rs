@@ -99,6 +99,7 @@ impl Inner {
             if let Some(done) = attempt()? {
                 return Ok(done);
             }
+            let _waiting = self.places.wait_for_change();
             let change = async {
                 tokio::select! {
                     _ = changed.changed() => {}
@@ -322,6 +323,7 @@ impl Shortage {
         match self.since {
             // Once for each wait: workers that trim must ask for new segments soon.
             None => {
+                inner.places.hear_all();
                 inner.memory.trim();
                 inner.ask_who_keeps();
             }

@@ -13,6 +13,7 @@ mod call;
 mod capsules;
 mod event;
 mod idle;
+mod keeping;
 mod launches;
 mod leases;
 mod map;

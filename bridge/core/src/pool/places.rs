@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use arrow_schema::SchemaRef;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::blocking;
 use super::event::WorkerStats;
+use super::keeping::make_way;
 use super::registry::Known;
 use crate::failure::{Code, Error, Result};
 use crate::function::{Language, Signature};
@@ -60,6 +62,8 @@ pub(super) struct Flight {
     pub(super) deadline: Option<Duration>,
     pub(super) cancelled: Option<Instant>,
     pub(super) doomed: Option<Error>,
+    /// Who waits for it; 0 where that is nobody who could listen himself.
+    pub(super) caller: u64,
 }
 
 pub(super) enum Work {
@@ -98,6 +102,8 @@ pub(super) struct Place {
     pub(super) flights: VecDeque<Flight>,
     /// Since when the front has been the front, or was last heard of.
     pub(super) since: Instant,
+    /// When the supervisor looks next whether its time is up, if ever.
+    pub(super) looked_after: Option<Instant>,
     pub(super) reserved: bool,
     /// Calls that are about to be posted.
     pub(super) promised: usize,
@@ -128,6 +134,7 @@ impl Place {
             ear: None,
             flights: VecDeque::new(),
             since: Instant::now(),
+            looked_after: None,
             reserved: false,
             promised: 0,
             start_error: None,
@@ -177,6 +184,7 @@ impl Place {
             deadline: Some(LOAD_LIMIT),
             cancelled: None,
             doomed: None,
+            caller: blocking::caller(),
         });
         Ok(())
     }
@@ -186,11 +194,24 @@ impl Place {
         step!("host::post");
         link.call(call, known.number, known.suppresses(), batch)?;
         let (answer, receiver) = oneshot::channel();
-        self.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None });
-        if deadline.is_some() {
+        self.push(Flight { call, work: Work::Call { answer }, deadline, cancelled: None, doomed: None, caller: blocking::caller() });
+        self.mind_deadline(link);
+        Ok(receiver)
+    }
+
+    /// When the time of what the worker has in hand is up.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let front = self.flights.front()?;
+        let deadline = front.deadline.filter(|_| front.is_running()).and_then(|deadline| self.since.checked_add(deadline));
+        let cancelled = front.cancelled.map(|at| at.max(self.since) + CANCEL_GRACE);
+        [deadline, cancelled].into_iter().flatten().min()
+    }
+
+    /// Has the supervisor hear of a deadline before which it would not look.
+    fn mind_deadline(&self, link: &HostLink) {
+        if self.due().is_some_and(|due| self.looked_after.is_none_or(|at| at > due)) {
             link.wake.notify_one();
         }
-        Ok(receiver)
     }
 
     /// What the worker has in hand, and what it was promised to.
@@ -215,6 +236,8 @@ pub(super) struct Places {
 
 pub(super) struct State {
     pub(super) places: Vec<Place>,
+    /// How many wait for a place to change.
+    pub(super) waiting: usize,
 }
 
 /// How often a place may fail to start in a row before callers are told. It is tried again all the same: shortages pass.
@@ -228,7 +251,7 @@ impl State {
     }
 
     /// The places for functions of one language.
-    fn of(&self, language: Language) -> impl Iterator<Item = &Place> {
+    pub(super) fn of(&self, language: Language) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(move |place| place.language == language)
     }
 
@@ -289,7 +312,7 @@ pub(super) struct Opened {
 
 impl Places {
     pub(super) fn new(window: usize, watched: bool) -> Self {
-        Self { state: Mutex::new(State { places: Vec::new() }), changed: watch::Sender::new(()), window, watched }
+        Self { state: Mutex::new(State { places: Vec::new(), waiting: 0 }), changed: watch::Sender::new(()), window, watched }
     }
 
     /// Makes places for the functions of a language, unless there are some. `start` is told which, and has workers started for them.
@@ -316,7 +339,10 @@ impl Places {
         let open = state.places.iter_mut().enumerate().filter(|(_, place)| has_room(place));
         let Some((worker, place)) = open.min_by_key(|(_, place)| place.load()) else { return Ok(None) };
         let link = place.link.clone().expect("a place without a link was filtered out");
-        post(worker, place, &link).map(Some)
+        let (posted, ear) = (post(worker, place, &link), place.ear.clone());
+        drop(state);
+        make_way(ear);
+        posted.map(Some)
     }
 
     pub(super) fn try_define(&self, known: &Known) -> Result<Option<oneshot::Receiver<Defined>>> {
@@ -350,8 +376,10 @@ impl Places {
             }
             None => Ok(None),
         };
+        let ear = place.ear.clone();
         drop(state);
         drop(room);
+        make_way(ear);
         posted
     }
 
@@ -390,9 +418,12 @@ impl Places {
         link.open(call, known.number, schema, credit)?;
         let (news, receiver) = mpsc::unbounded_channel();
         let work = Work::Stream { news, asked: 0, given: 0, credit };
-        place.push(Flight { call, work, deadline, cancelled: None, doomed: None });
+        place.push(Flight { call, work, deadline, cancelled: None, doomed: None, caller: blocking::caller() });
         link.wake.notify_one();
-        Ok(Some(Opened { worker, link, ear: place.ear.clone(), news: receiver }))
+        let ear = place.ear.clone();
+        drop(state);
+        make_way(ear.clone());
+        Ok(Some(Opened { worker, link, ear, news: receiver }))
     }
 
     /// Gives a reserved worker back that was not used.
@@ -421,8 +452,8 @@ impl Places {
         }
         if !was_running {
             place.since = Instant::now();
-            if let Some(link) = place.link.as_ref().filter(|_| place.flights.front().is_some_and(|flight| flight.deadline.is_some())) {
-                link.wake.notify_one();
+            if let Some(link) = &place.link {
+                place.mind_deadline(link);
             }
         }
     }
@@ -446,13 +477,6 @@ impl Places {
     /// Whether every worker for a language is held by a stream from which nobody takes.
     pub(super) fn all_stalled(&self, language: Language) -> bool {
         self.state().of(language).all(|place| place.retired || place.stalled())
-    }
-
-    /// Where those workers are heard that have something in hand.
-    pub(super) fn ears(&self, language: Language) -> Vec<Arc<dyn Listen>> {
-        let state = self.state();
-        let busy = state.of(language).filter(|place| !place.flights.is_empty());
-        busy.filter_map(|place| place.ear.clone()).collect()
     }
 
     /// Whether no worker has anything in hand.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::places::{Answer, CANCEL_GRACE, Defined, Flight, LOADING, News, Work};
+use super::places::{Answer, Defined, Flight, LOADING, News, Work};
 use super::{Inner, closed};
 use crate::failure::{Code, Error, Result};
 use crate::link::{HostLink, Incoming, RawResult, RemoteError, Socket};
@@ -70,6 +70,10 @@ impl Owner for Inner {
         }
     }
 
+    fn is_alone(&self, worker: usize, caller: u64) -> bool {
+        self.places.is_alone(worker, caller)
+    }
+
     fn ended(&self, worker: usize, end: End) -> Option<Duration> {
         step!(only "host::ended");
         let End { reason, was_ready, bystander } = end;
@@ -113,12 +117,10 @@ impl Owner for Inner {
     }
 
     fn due(&self, worker: usize) -> Option<Instant> {
-        let state = self.places.state();
-        let place = &state.places[worker];
-        let front = place.flights.front()?;
-        let deadline = front.deadline.filter(|_| front.is_running()).and_then(|deadline| place.since.checked_add(deadline));
-        let cancelled = front.cancelled.map(|at| at.max(place.since) + CANCEL_GRACE);
-        [deadline, cancelled].into_iter().flatten().min()
+        let mut state = self.places.state();
+        let place = &mut state.places[worker];
+        place.looked_after = place.due();
+        place.looked_after
     }
 
     fn is_busy(&self, worker: usize) -> bool {

@@ -2,25 +2,37 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use super::supervise::Owner;
 use crate::failure::{Code, Error, Result};
-use crate::link::{HostLink, Incoming};
+use crate::link::{Doze, HostLink, Incoming};
 
 /// Messages that one caller takes in before the pool's thread does it.
 const AT_ONCE: usize = 64;
 /// How often a caller who goes looks for what came meanwhile before the pool's thread does it.
 const LAST_LOOKS: usize = 8;
 
+/// Nobody but the pool's thread takes in what the worker says, and is woken for it.
+const FREE: u8 = 0;
+/// A caller listens.
+const ATTENDED: u8 = 1;
+/// A caller will listen again soon: what the worker says meanwhile stays in the ring and wakes nobody.
+const KEPT: u8 = 2;
+
 /// Where one worker is heard.
 pub(crate) struct Hearing<O> {
     owner: Arc<O>,
     worker: usize,
     link: Arc<HostLink>,
-    /// Some caller listens.
-    attended: AtomicBool,
+    /// One of the three above.
+    state: AtomicU8,
+    /// For which caller it is kept.
+    keeper: AtomicU64,
+    /// How often a caller came to listen, and how often one had when the supervisor last looked.
+    visits: AtomicU64,
+    seen: AtomicU64,
     /// Held from when a message is taken until it is dealt with, which keeps their order.
     desk: Mutex<Desk>,
 }
@@ -50,13 +62,30 @@ pub(crate) trait Listen: Send + Sync {
     fn attend(&self) -> bool;
     /// Takes in what is there; says whether to go on.
     fn hear(&self) -> bool;
+    /// Listens in its sleep: there is where to sleep until the worker says something, unless it has. Ends by [`Listen::rouse`].
+    fn doze(&self) -> Option<Doze>;
+    /// Listens awake again.
+    fn rouse(&self);
+    /// Listens no more, but will again soon, where nobody else waits for this worker.
+    fn keep(&self, caller: u64);
     /// Listens no more: the worker is to wake the pool's thread again.
     fn leave(&self);
+    /// Ends what another caller than this keeps.
+    fn make_way(&self, caller: u64);
 }
 
 impl<O: Owner> Hearing<O> {
     pub(super) fn new(owner: Arc<O>, worker: usize, link: Arc<HostLink>) -> Self {
-        Self { owner, worker, link, attended: AtomicBool::new(false), desk: Mutex::default() }
+        Self {
+            owner,
+            worker,
+            link,
+            state: AtomicU8::new(FREE),
+            keeper: AtomicU64::default(),
+            visits: AtomicU64::default(),
+            seen: AtomicU64::default(),
+            desk: Mutex::default(),
+        }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -87,6 +116,24 @@ impl<O: Owner> Hearing<O> {
         }
     }
 
+    /// Who has kept this place since the supervisor last looked, and has not come back, is not waited for any longer.
+    pub(super) fn expire(&self) {
+        let visits = self.visits.load(Ordering::Relaxed);
+        if self.seen.swap(visits, Ordering::Relaxed) == visits {
+            self.end_keeping();
+        }
+    }
+
+    fn end_keeping(&self) {
+        if self.change(KEPT, ATTENDED) {
+            self.leave();
+        }
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Nothing more is taken in.
     pub(super) fn close(&self) {
         self.desk().closed = true;
@@ -115,12 +162,15 @@ impl<O: Owner> Hearing<O> {
 
 impl<O: Owner> Listen for Hearing<O> {
     fn attend(&self) -> bool {
-        if self.attended.swap(true, Ordering::Acquire) {
+        let kept = self.change(KEPT, ATTENDED);
+        if !kept && !self.change(FREE, ATTENDED) {
             return false;
         }
-        let attends = self.link.attend();
-        if !attends {
-            self.attended.store(false, Ordering::Release);
+        let attends = kept || self.link.attend();
+        if attends {
+            self.visits.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.state.store(FREE, Ordering::Release);
         }
         attends
     }
@@ -143,12 +193,37 @@ impl<O: Owner> Listen for Hearing<O> {
         true
     }
 
+    fn doze(&self) -> Option<Doze> {
+        self.link.doze()
+    }
+
+    fn rouse(&self) {
+        self.link.attend();
+    }
+
+    fn keep(&self, caller: u64) {
+        // The supervisor looks after a while whether the caller has come back.
+        self.link.unsettle();
+        self.keeper.store(caller, Ordering::Relaxed);
+        self.state.store(KEPT, Ordering::Release);
+        // Behind that: who begins to wait now sees it, and whoever did so before is seen.
+        if !self.owner.is_alone(self.worker, caller) {
+            self.end_keeping();
+        }
+    }
+
     fn leave(&self) {
         // What is said behind an answer comes just now.
         let quiet = (0..LAST_LOOKS).any(|_| self.link.leave() || !self.hear());
         if !quiet {
             self.link.wake.notify_one();
         }
-        self.attended.store(false, Ordering::Release);
+        self.state.store(FREE, Ordering::Release);
+    }
+
+    fn make_way(&self, caller: u64) {
+        if self.keeper.load(Ordering::Relaxed) != caller {
+            self.end_keeping();
+        }
     }
 }

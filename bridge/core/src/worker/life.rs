@@ -239,6 +239,7 @@ impl<'a, O: Owner> Life<'a, O> {
         if self.quiet_at.is_some_and(|at| at <= now) {
             self.quiet_at = (self.looks < LOOKS).then(|| now + QUIET * 2_u32.pow(self.looks));
             self.looks = (self.looks + 1).min(LOOKS);
+            self.hearing.expire();
             self.link().settle();
             self.link().flush();
         }

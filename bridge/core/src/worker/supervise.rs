@@ -32,6 +32,8 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn make_ring(&self) -> Result<[Arc<Segment>; 2]>;
     /// The worker answered; called by whoever heard it. An error is a breach of the protocol, and the worker's end.
     fn answered(&self, worker: usize, incoming: Incoming) -> Result<()>;
+    /// Whether this caller alone waits for what the worker has in hand, and nobody for a place in it.
+    fn is_alone(&self, worker: usize, caller: u64) -> bool;
     /// The worker is gone. The answer says how long to wait before the next is started, or not at all.
     fn ended(&self, worker: usize, end: End) -> Option<Duration>;
     /// The worker printed something.

@@ -76,7 +76,7 @@ impl Source for HostMemory {
         // A segment that came unasked left an answer that would be taken for this wish's.
         link.state().inbox.retain(|message| !answers(message));
         step!("worker::wish");
-        link.send(&ToHost::NeedSegment { len: len as u64 })?;
+        link.ask_pool(&ToHost::NeedSegment { len: len as u64 })?;
         // What the host gives is in the arena when the answer is here.
         match link.wait_for(answers)? {
             ToWorker::NoSegment { error } => Err(error.into_error()),

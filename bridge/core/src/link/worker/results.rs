@@ -38,6 +38,16 @@ impl WorkerLink {
         self.send_releases(&releases, false)
     }
 
+    /// Releases that were gathered go before the answer where that takes no packet: a host that sleeps sees them when it is woken for that, and need
+    /// not be woken for them.
+    fn send_ahead(&self) -> Result<()> {
+        if self.outward().is_none() {
+            return Ok(());
+        }
+        let releases = std::mem::take(&mut self.state().releases);
+        self.send_releases(&releases, false)
+    }
+
     /// Sends releases. Where the host need not see them `soon`, it sees them with the next message, or before this side sleeps.
     pub(super) fn send_releases(&self, releases: &[u64], soon: bool) -> Result<()> {
         releases.chunks(MAX_PACKET / 16).try_for_each(|leases| self.send_bytes(&ToHost::Release { leases: leases.to_vec() }.encode()?, soon))
@@ -63,6 +73,7 @@ impl WorkerLink {
         let mut bytes = Vec::new();
         export.descriptor.encode(&mut bytes);
         let result = self.state().keep(keep);
+        self.send_ahead()?;
         let sent = self.send(&ToHost::Result { call, result, schema, copies, busy, suppressed, descriptor: bytes });
         if sent.is_err() {
             let unsent = self.state().results.remove(&result);
@@ -88,7 +99,7 @@ impl WorkerLink {
         }
         state.wishes += 1;
         drop(state);
-        self.send(&ToHost::NeedSegment { len: copied })
+        self.ask_pool(&ToHost::NeedSegment { len: copied })
     }
 
     fn schema_number(&self, schema: &SchemaRef) -> Result<u32> {
