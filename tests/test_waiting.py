@@ -236,6 +236,31 @@ def test_a_forked_child_is_told_and_does_no_harm() -> None:
     assert done.returncode == 0
 
 
+def test_a_forked_child_has_pools_of_its_own() -> None:
+    # At once behind a call, whose caller keeps the worker for a while: in the child that is a copy of what the parent's thread does.
+    done = run_script(
+        """
+        @transom.udf
+        def f(x: int) -> int:
+            return x
+        pool = transom.Pool(workers=1)
+        for number in range(20):
+            results = pool.map(f, [pa.record_batch({"x": [number]})] * 3)
+            next(results)
+            child = os.fork()
+            if child == 0:
+                with transom.Pool(workers=1) as own:
+                    ended = [own.call(f, pa.array([number])).to_pylist() for _ in range(3)] == [[number]] * 3
+                os._exit(0 if ended else 1)
+            assert sum(batch.num_rows for batch in results) == 2
+            assert pool.call(f, pa.array([number])).to_pylist() == [number]
+            assert os.waitpid(child, 0)[1] == 0
+        print(pool.stats()["workers"][0]["restarts"])
+        """
+    )
+    assert (done.stdout.split(), done.returncode) == (["0"], 0), done.stderr
+
+
 def test_a_function_may_fork(pool: transom.Pool) -> None:
     @transom.udf
     def f(x: int) -> int:

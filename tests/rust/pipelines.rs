@@ -151,6 +151,20 @@ fn a_source_may_call_the_pool_that_reads_it() {
 }
 
 #[test]
+fn a_task_of_tokio_may_block_for_as_many_calls_as_it_likes() {
+    checked(|| {
+        let pool = pool(1);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // A task has to yield after so much as 128 messages, and one that blocks cannot.
+        runtime.block_on(async {
+            for number in 0..500 {
+                assert_eq!(values(&pool.call_blocking(&function("identity"), numbers(number, 1)).unwrap()), [number]);
+            }
+        });
+    });
+}
+
+#[test]
 fn a_thread_that_still_reads_the_input_of_a_function_that_has_ended_hears_its_end() {
     checked(|| {
         let pool = pool(1);

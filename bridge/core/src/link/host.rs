@@ -27,6 +27,8 @@ use crate::memory::{Arena, Extent, OwnWords, Role, Segment, Segments, Words, pro
 
 /// Packets that may wait for a worker to read; it is sent few at a time, so more means that it does not.
 const LONGEST_BACKLOG: usize = 4096;
+/// Messages for the link alone that are taken in in one go.
+const MOST_AFFAIRS: usize = 64;
 /// Schemas that a worker may announce.
 const MOST_SCHEMAS: usize = 65_536;
 
@@ -142,6 +144,11 @@ impl HostLink {
         state.offered = Some(segments);
     }
 
+    /// Whether this is a forked child's copy: the rings and the socket are the parent's.
+    pub(crate) fn is_forked(&self) -> bool {
+        process_id() != self.process
+    }
+
     /// From here on somebody looks for what the worker says, so that it need not wake anybody.
     pub(crate) fn attend(&self) -> bool {
         let reception = self.reception();
@@ -223,7 +230,7 @@ impl HostLink {
     /// # Errors
     /// Whatever the worker sent that the protocol does not allow.
     pub(crate) fn receive(self: &Arc<Self>, thorough: bool) -> Result<Option<Incoming>> {
-        loop {
+        for _ in 0..MOST_AFFAIRS {
             let packet = self.reception().next(&self.socket, thorough)?;
             match packet {
                 Packet::Empty => return Ok(None),
@@ -242,6 +249,7 @@ impl HostLink {
                 }
             }
         }
+        Ok(Some(Incoming::Affairs))
     }
 
     fn take_in(self: &Arc<Self>, message: ToHost) -> Result<Option<Incoming>> {
@@ -374,7 +382,7 @@ impl HostLink {
     /// Queues the release of a result; it goes with the next packet, or soon.
     pub(super) fn give_back(&self, result: u64) {
         // In a forked child the books are a copy and the socket is the parent's: nothing must be said on it.
-        if process_id() != self.process {
+        if self.is_forked() {
             return;
         }
         let mut state = self.state();
@@ -474,7 +482,7 @@ impl State {
             return;
         }
         // In a forked child the socket is the parent's: nothing must be said on it.
-        if process_id() != link.process {
+        if link.is_forked() {
             return;
         }
         if segment.is_none() {

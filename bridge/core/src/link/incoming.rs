@@ -21,6 +21,8 @@ pub enum Incoming {
     Next(u64),
     /// A batches function ended.
     Done(u64),
+    /// So many of the link's own affairs that somebody else should have a turn before the next.
+    Affairs,
     /// The worker closed its end of the link.
     HungUp,
     /// The worker gave up a segment of its own; the pool's other links must hear of it.

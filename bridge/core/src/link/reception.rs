@@ -77,7 +77,9 @@ impl Reception {
 
     /// Nobody looks any more; `false` where there is something to be taken in first.
     pub(super) fn sleep(&self) -> bool {
-        self.packet.is_none() && self.ring.as_ref().is_none_or(RingReader::sleep)
+        // Said in any case: who goes on looking says otherwise, and who does not must be woken.
+        let quiet = self.ring.as_ref().is_none_or(RingReader::sleep);
+        quiet && self.packet.is_none()
     }
 
     /// As [`Reception::sleep`], for who sleeps where the writer of the ring wakes it.

@@ -40,7 +40,7 @@ pub(crate) fn sleep(words: &[Sleep<'_>], limit: Duration) {
             futex::waitv(&waits, WaitvFlags::empty(), after(limit).as_ref(), ClockId::Monotonic).map(drop)
         }
     };
-    if !matches!(outcome, Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT)) {
+    if matches!(outcome, Err(Errno::NOSYS | Errno::PERM | Errno::INVAL)) {
         SEVERAL.store(false, Ordering::Relaxed);
     }
 }

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 use crate::link::{Doze, Spin};
@@ -116,7 +117,8 @@ pub fn wait_with<F: Future, E>(future: F, interval: Duration, mut check: impl Fn
     let parked = Arc::new(Parked::default());
     let waker = Waker::from(parked.clone());
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
+    // On a thread of tokio's too: a task that may not go on before it has yielded would wait for ever, since who blocks does not yield.
+    let mut future = pin!(tokio::task::unconstrained(future));
     let mut checked = Instant::now();
     loop {
         let (polled, ears) = polled(|| future.as_mut().poll(&mut context));
@@ -196,6 +198,9 @@ impl<'a> Attended<'a> {
         let places: Vec<Doze> = self.0.iter().map_while(|ear| ear.doze()).collect();
         if places.len() == self.0.len() {
             parked.sleep(&places, limit);
+        } else {
+            // Whoever is taking it in may need this core.
+            yield_now();
         }
         self.0.iter().for_each(|ear| ear.rouse());
         self.hear();
@@ -218,12 +223,9 @@ impl<'a> Attended<'a> {
     /// Listens no more for now: this thread has something to do, and will most likely be back soon.
     fn keep(mut self) {
         let caller = NUMBER.with(|number| *number);
-        KEPT.with_borrow_mut(|kept| {
-            for ear in self.0.drain(..) {
-                ear.keep(caller);
-                kept.push(Arc::downgrade(ear));
-            }
-        });
+        KEPT.with_borrow_mut(|kept| kept.extend(self.0.iter().map(|ear| Arc::downgrade(ear))));
+        // What is heard here may wake somebody who waits on this very thread.
+        self.0.drain(..).for_each(|ear| ear.keep(caller));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::blocking;
 use super::places::Places;
 use crate::function::Language;
+use crate::memory::process_id;
 use crate::worker::Listen;
 
 impl Places {
@@ -25,7 +26,7 @@ impl Places {
     pub(super) fn wait_for_change(&self) -> Waiting<'_> {
         self.state().waiting += 1;
         self.hear_all();
-        Waiting(self)
+        Waiting { places: self, process: process_id() }
     }
 
     /// Takes in what callers have kept for later.
@@ -37,11 +38,17 @@ impl Places {
 }
 
 /// Somebody who waits for a place to change.
-pub(super) struct Waiting<'a>(&'a Places);
+pub(super) struct Waiting<'a> {
+    places: &'a Places,
+    process: u32,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state().waiting -= 1;
+        // In a forked child the books are a copy, perhaps locked for ever.
+        if process_id() == self.process {
+            self.places.state().waiting -= 1;
+        }
     }
 }
 

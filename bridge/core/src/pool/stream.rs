@@ -119,6 +119,7 @@ impl Flow {
             self.send_pending()?;
             let session = self.session.as_mut().ok_or_else(closed)?;
             let short = self.pending.is_some();
+            let _waiting = short.then(|| inner.places.wait_for_change());
             let asks = self.room > 0 && !session.source_ended && !short;
             let step = tokio::select! {
                 biased;

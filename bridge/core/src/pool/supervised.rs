@@ -64,7 +64,7 @@ impl Owner for Inner {
                 }
                 Ok(())
             }
-            Incoming::Ready(_) | Incoming::NeedSegment(_) | Incoming::Discarded(_) | Incoming::HungUp => {
+            Incoming::Ready(_) | Incoming::NeedSegment(_) | Incoming::Discarded(_) | Incoming::HungUp | Incoming::Affairs => {
                 Err(Error::new(Code::Internal, "a message for the supervisor came to the pool"))
             }
         }

@@ -50,6 +50,8 @@ struct Desk {
 pub(super) enum Heard {
     /// There is nothing now.
     Nothing,
+    /// Nothing that concerns anybody but the link, and there may be more.
+    Affairs,
     /// The owner was told.
     Answer,
     /// A message for the supervisor.
@@ -111,6 +113,7 @@ impl<O: Owner> Hearing<O> {
     fn one(&self, thorough: bool) -> Result<Heard> {
         match self.link.receive(thorough)? {
             None => Ok(Heard::Nothing),
+            Some(Incoming::Affairs) => Ok(Heard::Affairs),
             Some(incoming) if incoming.is_for_supervisor() => Ok(Heard::Ours(incoming)),
             Some(incoming) => self.owner.answered(self.worker, incoming).map(|()| Heard::Answer),
         }
@@ -125,7 +128,8 @@ impl<O: Owner> Hearing<O> {
     }
 
     fn end_keeping(&self) {
-        if self.change(KEPT, ATTENDED) {
+        // In a forked child it is the parent's thread that keeps it.
+        if !self.link.is_forked() && self.change(KEPT, ATTENDED) {
             self.leave();
         }
     }
@@ -145,6 +149,7 @@ impl<O: Owner> Hearing<O> {
         let heard = catch_unwind(AssertUnwindSafe(|| self.one(false)));
         let left = match heard.unwrap_or_else(|_| Err(Error::new(Code::Internal, "taking in a message of the worker panicked"))) {
             Ok(Heard::Nothing) => return None,
+            Ok(Heard::Affairs) => return Some(()),
             Ok(Heard::Answer) => {
                 // What stands behind the answer, and whose time begins with it, is the supervisor's to see.
                 self.link.unsettle();
@@ -162,6 +167,9 @@ impl<O: Owner> Hearing<O> {
 
 impl<O: Owner> Listen for Hearing<O> {
     fn attend(&self) -> bool {
+        if self.link.is_forked() {
+            return false;
+        }
         let kept = self.change(KEPT, ATTENDED);
         if !kept && !self.change(FREE, ATTENDED) {
             return false;

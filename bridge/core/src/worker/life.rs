@@ -307,7 +307,7 @@ impl<'a, O: Owner> Life<'a, O> {
     fn heard(&mut self) -> Result<bool> {
         match self.hearing.next()? {
             Heard::Nothing => Ok(false),
-            Heard::Answer => Ok(true),
+            Heard::Answer | Heard::Affairs => Ok(true),
             Heard::Ours(incoming) => self.take_in(incoming).map(|()| true),
         }
     }

@@ -38,8 +38,8 @@ impl WorkerLink {
         self.send_releases(&releases, false)
     }
 
-    /// Releases that were gathered go before the answer where that takes no packet: a host that sleeps sees them when it is woken for that, and need
-    /// not be woken for them.
+    /// Releases that were gathered go before the answer where there is a ring: a host that sleeps sees them when it is woken for that, and need not be
+    /// woken for them.
     fn send_ahead(&self) -> Result<()> {
         if self.outward().is_none() {
             return Ok(());
