@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 /// How long it is worth to look: what it takes both sides to fall asleep and be woken, on a machine that others use too.
 const LIMIT: Duration = Duration::from_micros(200);
-/// A wait that was slept through and yet took no longer than this might have ended while looking.
-const NEAR: Duration = Duration::from_micros(400);
+/// A wait that was slept through and yet took no longer than this might have ended while looking, had neither side slept: being woken may take
+/// many times as long as what is waited for, where a hypervisor takes idle cores away.
+const NEAR: Duration = Duration::from_micros(2000);
 /// How often the core is offered to others meanwhile.
 const TURN: Duration = Duration::from_micros(4);
 /// Who gets the core back later than this has kept it from somebody who works; earlier, from somebody who only took in a message.
