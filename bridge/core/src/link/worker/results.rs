@@ -8,6 +8,7 @@ use arrow_schema::SchemaRef;
 use super::super::MAX_PACKET;
 use super::super::answer::Answer;
 use super::super::message::{Copies, ToHost};
+use super::super::ring::Put;
 use super::super::suppressed::Suppressed;
 use super::WorkerLink;
 use crate::exchange::{self, CopyReport, Direction, Ledger, Reason};
@@ -38,14 +39,17 @@ impl WorkerLink {
         self.send_releases(&releases, false)
     }
 
-    /// Releases that were gathered go before the answer where there is a ring: a host that sleeps sees them when it is woken for that, and need not be
-    /// woken for them.
+    /// Releases that were gathered go before the answer where that takes no packet: a host that sleeps sees them when it is woken for that, and need
+    /// not be woken for them. Others go behind it.
     fn send_ahead(&self) -> Result<()> {
-        if self.outward().is_none() {
-            return Ok(());
+        let mut state = self.state();
+        let mut outward = self.outward();
+        let Some(ring) = outward.as_mut().filter(|_| !state.releases.is_empty()) else { return Ok(()) };
+        let bytes = ToHost::Release { leases: state.releases.clone() }.encode()?;
+        if ring.put(&bytes, false)? != Put::Not {
+            state.releases.clear();
         }
-        let releases = std::mem::take(&mut self.state().releases);
-        self.send_releases(&releases, false)
+        Ok(())
     }
 
     /// Sends releases. Where the host need not see them `soon`, it sees them with the next message, or before this side sleeps.
