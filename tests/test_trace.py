@@ -146,6 +146,6 @@ def test_a_worker_that_is_busy_is_not_waited_for_without_end(make_pool: Callable
     assert kept_by(pool) == [None]
     gate.touch()
     caller.join()
-    while (kept := kept_by(pool)) == [None]:
-        pass  # a machine that others use too may need more than the three seconds
-    assert kept[0].endswith("global `CACHE`")
+    # A machine that others use too may need more than the three seconds that one question waits.
+    answers = (kept_by(pool)[0] for _ in range(20))
+    assert next(filter(None, answers)).endswith("global `CACHE`")

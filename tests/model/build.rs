@@ -52,7 +52,7 @@ const BUGS: [(&str, &str, &str, &str); 21] = [
     ("a_result_is_given_back_twice", "result", "link.give_back(self.result);", "link.give_back(self.result); link.give_back(self.result);"),
     ("a_reader_falls_asleep_unseen", "ring", "fence(Ordering::SeqCst);\n        Ok(if soon", "Ok(if soon"),
     ("a_sleeper_does_not_look_once_more", "ring", "self.theirs.load(WRITTEN) == self.read\n", "true\n"),
-    ("nobody_wakes_the_reader", "ring", "Ok(if soon && !self.is_seen() { Put::Unseen } else { Put::Seen })", "Ok(Put::Seen)"),
+    ("nobody_wakes_the_reader", "ring", "Ok(if soon && !self.reach() { Put::Unseen } else { Put::Seen })", "Ok(Put::Seen)"),
     ("nobody_wakes_who_dozes", "ring", "self.mine.wake(WRITTEN);", ""),
     (
         "a_reader_dozes_over_a_message",

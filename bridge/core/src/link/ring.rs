@@ -84,11 +84,11 @@ impl RingWriter {
         self.mine.store(WRITTEN, self.written);
         // Either this side sees that the reader has fallen asleep, or the reader sees the message before it does.
         fence(Ordering::SeqCst);
-        Ok(if soon && !self.is_seen() { Put::Unseen } else { Put::Seen })
+        Ok(if soon && !self.reach() { Put::Unseen } else { Put::Seen })
     }
 
-    /// Whether the reader looks at what was written, woken for it where it dozes.
-    fn is_seen(&self) -> bool {
+    /// Has a reader who dozes look at what was written; whether it looks then.
+    fn reach(&self) -> bool {
         let reader = self.reader();
         if reader == DOZES {
             self.mine.wake(WRITTEN);
@@ -104,7 +104,7 @@ impl RingWriter {
 
     /// Whether there are messages that a reader who sleeps has not seen. One who dozes is woken for them.
     pub(super) fn is_owed(&self) -> bool {
-        self.theirs.load(READ) != self.written && !self.is_seen()
+        self.theirs.load(READ) != self.written && !self.reach()
     }
 
     /// What the reader says of itself. Whoever says what nobody knows is asleep.

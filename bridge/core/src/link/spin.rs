@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_micros(200);
 /// A wait that was slept through and yet took no longer than this might have ended while looking, had neither side slept: being woken may take
 /// many times as long as what is waited for, where a hypervisor takes idle cores away.
-const NEAR: Duration = Duration::from_micros(2000);
+const NEAR: Duration = Duration::from_millis(2);
 /// How often the core is offered to others meanwhile.
 const TURN: Duration = Duration::from_micros(4);
 /// Who gets the core back later than this has kept it from somebody who works; earlier, from somebody who only took in a message.

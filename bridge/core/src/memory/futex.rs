@@ -30,16 +30,14 @@ pub(crate) fn can_sleep_on(words: usize) -> bool {
 
 /// Sleeps until somebody wakes one of the words, or one is not as expected, or for no reason; at most for so long.
 pub(crate) fn sleep(words: &[Sleep<'_>], limit: Duration) {
-    let outcome = match words {
-        [one] if !one.shared => {
-            // Longer than the clock counts is for ever.
-            futex::wait(one.word, Flags::PRIVATE, one.expected, Timespec::try_from(limit).ok().as_ref())
-        }
-        several => {
-            let waits: Vec<Wait> = several.iter().map(Sleep::wait).collect();
-            futex::waitv(&waits, WaitvFlags::empty(), after(limit).as_ref(), ClockId::Monotonic).map(drop)
-        }
-    };
+    if let [one] = words {
+        let flags = if one.shared { Flags::empty() } else { Flags::PRIVATE };
+        // Longer than the clock counts is for ever. It ends for no reason that the caller would not look into.
+        _ = futex::wait(one.word, flags, one.expected, Timespec::try_from(limit).ok().as_ref());
+        return;
+    }
+    let waits: Vec<Wait> = words.iter().map(Sleep::wait).collect();
+    let outcome = futex::waitv(&waits, WaitvFlags::empty(), after(limit).as_ref(), ClockId::Monotonic);
     if matches!(outcome, Err(Errno::NOSYS | Errno::PERM | Errno::INVAL)) {
         SEVERAL.store(false, Ordering::Relaxed);
     }
