@@ -151,6 +151,29 @@ fn a_source_may_call_the_pool_that_reads_it() {
 }
 
 #[test]
+fn without_a_way_to_sleep_on_several_words_callers_are_woken_all_the_same() {
+    // What the system lacks it lacks for good, so in a process of its own.
+    let program = std::env::current_exe().unwrap();
+    let mut one = std::process::Command::new(program);
+    assert!(one.args(["--exact", "without_futex_waitv", "--ignored"]).status().unwrap().success());
+}
+
+#[test]
+#[ignore = "run by another test, in a process that lacks a system call"]
+fn without_futex_waitv() {
+    checked(|| {
+        fail::cfg("system::futex_waitv", "return(38)").unwrap();
+        let pool = pool(1);
+        for round in 0..10 {
+            // Its caller ceases to look long before the answer.
+            assert_eq!(values(&pool.call_blocking(&function("sleep_2"), numbers(round, 1)).unwrap()), [round]);
+            assert_eq!(values(&pool.call_blocking(&function("identity"), numbers(round, 1)).unwrap()), [round]);
+        }
+        fail::remove("system::futex_waitv");
+    });
+}
+
+#[test]
 fn a_task_of_tokio_may_block_for_as_many_calls_as_it_likes() {
     checked(|| {
         let pool = pool(1);

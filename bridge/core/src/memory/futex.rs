@@ -37,10 +37,14 @@ pub(crate) fn sleep(words: &[Sleep<'_>], limit: Duration) {
         return;
     }
     let waits: Vec<Wait> = words.iter().map(Sleep::wait).collect();
-    let outcome = futex::waitv(&waits, WaitvFlags::empty(), after(limit).as_ref(), ClockId::Monotonic);
-    if matches!(outcome, Err(Errno::NOSYS | Errno::PERM | Errno::INVAL)) {
+    if matches!(wait_for_any(&waits, limit), Err(Errno::NOSYS | Errno::PERM | Errno::INVAL)) {
         SEVERAL.store(false, Ordering::Relaxed);
     }
+}
+
+fn wait_for_any(waits: &[Wait], limit: Duration) -> rustix::io::Result<()> {
+    step!("system::futex_waitv", errno => errno);
+    futex::waitv(waits, WaitvFlags::empty(), after(limit).as_ref(), ClockId::Monotonic).map(drop)
 }
 
 /// Wakes who sleeps on a word.
