@@ -157,6 +157,7 @@ pub const SYSTEM_STEPS: &[(&str, i32)] = &[
     ("system::fallocate", libc::ENOSPC),
     ("system::fork", libc::EAGAIN),
     ("system::ftruncate", libc::ENOMEM),
+    ("system::futex_waitv", libc::ENOMEM),
     ("system::memfd_create", libc::EMFILE),
     ("system::mmap", libc::ENOMEM),
     ("system::pipe", libc::EMFILE),
@@ -204,7 +205,7 @@ impl Run {
     }
 }
 
-/// Goes through every step of a pool's life but its end: small calls, one whose result needs another segment, and a stream.
+/// Goes through every step of a pool's life but its end: small calls, one whose result needs another segment, a stream, and a wait.
 pub fn run(pool: &Pool) -> Run {
     let mut run = Run::default();
     let plus_one = function("plus_one");
@@ -218,6 +219,8 @@ pub fn run(pool: &Pool) -> Run {
         call(&mut run, rows);
     }
     run.note(|| twice(pool));
+    // Its caller ceases to look for the answer, and sleeps.
+    run.note(|| pool.call_blocking(&function("sleep_2"), numbers(0, 1)).map(drop));
     call(&mut run, 10);
     run
 }
