@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use futures::{FutureExt, StreamExt};
@@ -396,5 +397,22 @@ fn a_kept_result_does_not_keep_the_link_to_a_dead_worker() {
             .collect();
         assert_eq!(sockets(), before);
         drop(kept);
+    });
+}
+
+#[test]
+fn nobody_takes_in_what_comes_behind_a_message_over_which_the_pools_thread_panicked() {
+    checked(|| {
+        let pool = pool(1);
+        describe(&pool, &["plus_one"]);
+        fail::cfg_callback("host::mapped", || {
+            // Its result lies in the segment that would be mapped here, and its caller listens by then.
+            std::thread::sleep(Duration::from_millis(20));
+            panic!("as asked");
+        })
+        .unwrap();
+        let error = pool.call_blocking(&function("plus_one"), numbers(0, 5000)).unwrap_err();
+        fail::remove("host::mapped");
+        assert_eq!(error.code(), Code::Internal, "{error}");
     });
 }

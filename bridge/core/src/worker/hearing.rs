@@ -106,7 +106,11 @@ impl<O: Owner> Hearing<O> {
         if desk.closed {
             return Ok(Heard::Nothing);
         }
-        self.one(true)
+        // Should this panic, or be a breach, it stays closed: a message that was half taken in may have said what those behind it are about.
+        desk.closed = true;
+        let heard = self.one(true);
+        desk.closed = heard.is_err();
+        heard
     }
 
     /// Takes in one message.
