@@ -334,6 +334,10 @@ impl Words {
     pub fn load(&self, index: usize) -> u64 {
         self.0[index].load(loom::sync::atomic::Ordering::Relaxed)
     }
+
+    pub fn read(&self, index: usize, count: usize, bytes: &mut Vec<u8>) {
+        (index..index + count).for_each(|index| bytes.extend_from_slice(&self.load(index).to_le_bytes()));
+    }
 }
 
 /// Where a reader sleeps, as `futex(2)` sees it.
@@ -365,6 +369,14 @@ impl OwnWords {
 
     pub fn store(&self, index: usize, value: u64) {
         self.0.0[index].store(value, loom::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub fn write(&self, index: usize, bytes: &[u8]) {
+        for (index, chunk) in (index..).zip(bytes.chunks(8)) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.store(index, u64::from_le_bytes(word));
+        }
     }
 
     pub fn wake(&self, _index: usize) {

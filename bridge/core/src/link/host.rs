@@ -379,7 +379,7 @@ impl HostLink {
         Ok(within(segment, extent, (), true)?.private_copy())
     }
 
-    /// Queues the release of a result; it goes with the next packet, or soon.
+    /// Queues the release of a result; it goes at once where the worker looks, or else with the next packet, or soon.
     pub(super) fn give_back(&self, result: u64) {
         // In a forked child the books are a copy and the socket is the parent's: nothing must be said on it.
         if self.is_forked() {
@@ -390,7 +390,11 @@ impl HostLink {
         if !state.closed {
             state.releases.push(result);
             step!(only "host::give_back");
-            state.unsettle(self);
+            if state.ring.as_ref().is_some_and(RingWriter::is_watched) {
+                state.flush_books(self);
+            } else {
+                state.unsettle(self);
+            }
         }
     }
 

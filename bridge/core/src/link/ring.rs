@@ -74,11 +74,10 @@ impl RingWriter {
             return Ok(Put::Not);
         }
         self.mine.store(self.place(self.written), bytes.len() as u64);
-        for (index, chunk) in bytes.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mine.store(self.place(self.written + 1 + index as u64), u64::from_le_bytes(word));
-        }
+        let place = self.place(self.written + 1);
+        let (first, wrapped) = bytes.split_at(bytes.len().min(8 * (self.mine.count() - place)));
+        self.mine.write(place, first);
+        self.mine.write(MESSAGES, wrapped);
         self.written += needed;
         fence(Ordering::Release);
         self.mine.store(WRITTEN, self.written);
@@ -105,6 +104,11 @@ impl RingWriter {
     /// Whether there are messages that a reader who sleeps has not seen. One who dozes is woken for them.
     pub(super) fn is_owed(&self) -> bool {
         self.theirs.load(READ) != self.written && !self.reach()
+    }
+
+    /// Whether the reader has read all and looks for more: what it is told now delays nothing, and wakes nobody.
+    pub(super) fn is_watched(&self) -> bool {
+        self.theirs.load(READ) == self.written && self.reader() == LOOKS
     }
 
     /// What the reader says of itself. Whoever says what nobody knows is asleep.
@@ -150,7 +154,11 @@ impl RingReader {
             return Err(violation("a message in a ring is longer than what was written"));
         }
         // Copied out first: nothing that is looked at afterwards can still change.
-        let mut bytes: Vec<u8> = (1..=words).flat_map(|word| self.theirs.load(self.place(self.read + word)).to_le_bytes()).collect();
+        let (place, count) = (self.place(self.read + 1), words as usize);
+        let first = count.min(self.theirs.count() - place);
+        let mut bytes = Vec::with_capacity(8 * count);
+        self.theirs.read(place, first, &mut bytes);
+        self.theirs.read(MESSAGES, count - first, &mut bytes);
         bytes.truncate(len as usize);
         self.read += 1 + words;
         fence(Ordering::Release);

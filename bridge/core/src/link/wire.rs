@@ -2,10 +2,19 @@
 
 use crate::failure::{Code, Error, Result};
 
+/// Bytes that most messages are not longer than.
+const USUAL: usize = 256;
+
 /// Writes fields to a packet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Writer {
     pub(super) bytes: Vec<u8>,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self { bytes: Vec::with_capacity(USUAL) }
+    }
 }
 
 impl Writer {

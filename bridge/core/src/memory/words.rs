@@ -31,6 +31,13 @@ impl Words {
         self.words()[index].load(Ordering::Relaxed)
     }
 
+    /// Adds to `bytes` those of `count` words.
+    pub(crate) fn read(&self, index: usize, count: usize, bytes: &mut Vec<u8>) {
+        for word in &self.words()[index..index + count] {
+            bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        }
+    }
+
     /// What to sleep on until somebody who has made the word another than `value` wakes it.
     pub(crate) fn until_not(&self, index: usize, value: u64) -> Sleep<'_> {
         Sleep { word: self.lower_half(index), expected: value as u32, shared: true }
@@ -79,6 +86,20 @@ impl OwnWords {
     pub(crate) fn store(&self, index: usize, value: u64) {
         // The mapping can be written: `of` saw to it.
         self.words.words()[index].store(value, Ordering::Relaxed);
+    }
+
+    /// Stores bytes as words, the last of which is filled up with zeros.
+    pub(crate) fn write(&self, index: usize, bytes: &[u8]) {
+        let words = &self.words.words()[index..][..bytes.len().div_ceil(WORD)];
+        let (whole, rest) = bytes.as_chunks::<WORD>();
+        for (word, bytes) in words.iter().zip(whole) {
+            word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+        }
+        if !rest.is_empty() {
+            let mut last = [0; WORD];
+            last[..rest.len()].copy_from_slice(rest);
+            words[whole.len()].store(u64::from_le_bytes(last), Ordering::Relaxed);
+        }
     }
 
     /// Wakes who sleeps on a word, in this process or another.

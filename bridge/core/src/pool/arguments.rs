@@ -1,9 +1,9 @@
 //! Which columns of a batch a function takes, and whether they fit.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 
 use crate::exchange::same_schema;
 use crate::failure::{Code, Error, Result};
@@ -52,6 +52,50 @@ impl Selection {
     }
 }
 
+/// What a function was given last by single calls: most are called with one schema for ever.
+#[derive(Default)]
+pub(super) struct Last {
+    selection: Mutex<Option<Arc<Selection>>>,
+    positional: Mutex<Option<SchemaRef>>,
+}
+
+impl Last {
+    /// As [`Selection::new`], by the parameters' names.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn selection(&self, signature: &Signature, source: &SchemaRef) -> Result<Arc<Selection>> {
+        let mut last = self.selection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(selection) = last.as_ref().filter(|selection| selection.fits(source)) {
+            return Ok(selection.clone());
+        }
+        let selection = Arc::new(Selection::new(signature, source, None)?);
+        Ok(last.insert(selection).clone())
+    }
+
+    /// Arrays as a batch of arguments, by position.
+    ///
+    /// # Errors
+    /// `WRONG_ARGUMENTS` or `ARGUMENT_LENGTH`.
+    pub(super) fn positional(&self, signature: &Signature, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
+        let rows = arrays.first().map_or(0, |array| array.len());
+        let mut last = self.positional.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schema) = last.as_ref().filter(|schema| are_of(&arrays, schema, rows)) {
+            return assemble(schema.clone(), arrays, rows);
+        }
+        let batch = positional(signature, arrays)?;
+        *last = Some(batch.schema());
+        Ok(batch)
+    }
+}
+
+/// Whether arrays of one length have the types of a schema, of which their own types say all.
+fn are_of(arrays: &[ArrayRef], schema: &Schema, rows: usize) -> bool {
+    let fits =
+        |(array, field): (&ArrayRef, &FieldRef)| array.len() == rows && !array.data_type().is_nested() && array.data_type() == field.data_type();
+    arrays.len() == schema.fields().len() && arrays.iter().zip(schema.fields()).all(fits)
+}
+
 /// A batch of the given arrays, whose number of rows is known even without any.
 pub(super) fn assemble(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -59,7 +103,7 @@ pub(super) fn assemble(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -
 }
 
 /// Arrays as a batch of arguments, by position.
-pub(super) fn positional(signature: &Signature, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
+fn positional(signature: &Signature, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
     if signature.kind == Kind::Batches {
         return Err(Error::new(Code::WrongArguments, "a batches function takes a batch, not arrays").with_function(&signature.name));
     }

@@ -10,7 +10,7 @@ use arrow_schema::{Schema, SchemaRef};
 use futures::TryStreamExt;
 use tokio::task::JoinSet;
 
-use super::arguments::{self, Selection};
+use super::arguments;
 use super::blocking;
 use super::map::MapOptions;
 use super::places::{Answer, Posted, all_busy};
@@ -57,7 +57,7 @@ async fn one_batch(inner: &Arc<Inner>, function: &Function, batch: RecordBatch, 
     if signature.kind == Kind::Batches {
         return whole_stream(inner, function, &signature, batch).await;
     }
-    let arguments = Selection::new(&signature, &batch.schema(), None)?.of(&batch)?;
+    let arguments = known.last.selection(&signature, batch.schema_ref())?.of(&batch)?;
     inner.call_apart(&known, arguments, position.clone()).await
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn with_arrays(inner: &Arc<Inner>, function: &Function, arrays:
     let position = Position::alone(arrays.first().map_or(0, |array| array.len()));
     let call = async {
         let known = inner.known(function).await?;
-        let arguments = arguments::positional(&known.signature(), arrays)?;
+        let arguments = known.last.positional(&known.signature(), arrays)?;
         inner.call_apart(&known, arguments, position.clone()).await
     };
     call.await.map_err(|error| position.place(error, function.name()))

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 use super::Inner;
+use super::arguments::Last;
 use super::breaker::Breaker;
 use super::event::FunctionStats;
 use super::places::{Answer, Defined};
@@ -19,6 +20,8 @@ pub(super) struct Known {
     pub(super) function: Function,
     pub(super) breaker: Breaker,
     signature: OnceCell<Arc<Signature>>,
+    /// What the last calls gave it, which the next most likely give too.
+    pub(super) last: Last,
     /// Rows for which it failed and whose batches went on without them.
     pub(super) suppressed: AtomicU64,
     /// Calls made to find such rows.
@@ -86,6 +89,7 @@ impl Registry {
             function: function.clone(),
             breaker: Breaker::default(),
             signature: OnceCell::new(),
+            last: Last::default(),
             suppressed: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
         });

@@ -210,11 +210,18 @@ impl Server<'_> {
 
     fn result_schema(&mut self, function: u32, result: &ArrayRef) -> Result<SchemaRef, RemoteError> {
         let signature = self.signature(function, |_| true)?;
-        let declared = signature.result_schema(result.data_type());
-        let fresh = if declared.field(0).data_type() == result.data_type() {
+        let kind = result.data_type();
+        // Fields within types say more than their comparison looks at.
+        if let Some(known) = self.functions.get(&function).and_then(|loaded| loaded.schema.as_ref()).filter(|_| !kind.is_nested())
+            && known.field(0).data_type() == kind
+        {
+            return Ok(known.clone());
+        }
+        let declared = signature.result_schema(kind);
+        let fresh = if declared.field(0).data_type() == kind {
             declared
         } else {
-            let field = declared.field(0).clone().with_data_type(result.data_type().clone());
+            let field = declared.field(0).clone().with_data_type(kind.clone());
             Arc::new(Schema::new(vec![field]))
         };
         let loaded = self.functions.get_mut(&function).expect("the signature was found above");
