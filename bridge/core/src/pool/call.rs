@@ -87,6 +87,13 @@ impl Inner {
     /// Tries until something can be done with a language's workers, each time that a place has changed or memory came back. Whoever waits here holds nothing that others
     /// wait for, since nobody can say when the future is looked at again.
     pub(super) async fn when_possible<T>(&self, language: Language, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        if *self.closing.borrow() {
+            return Err(closed());
+        }
+        // Most need not wait, and so need hear of no change.
+        if let Some(done) = attempt()? {
+            return Ok(done);
+        }
         let mut changed = self.places.changed.subscribe();
         let mut closing = self.closing.subscribe();
         loop {

@@ -273,6 +273,7 @@ impl State {
 pub(super) struct Room<'a> {
     places: &'a Places,
     worker: usize,
+    /// Nobody need hear that it is given back.
     quiet: bool,
 }
 
@@ -362,7 +363,14 @@ impl Places {
     }
 
     /// Sends one batch to the worker in which room was taken. Says where it went; `None` when the worker has gone meanwhile.
-    pub(super) fn try_call(&self, room: Room<'_>, known: &Known, call: u64, batch: &Outgoing, deadline: Option<Duration>) -> Result<Option<Posted>> {
+    pub(super) fn try_call(
+        &self,
+        mut room: Room<'_>,
+        known: &Known,
+        call: u64,
+        batch: &Outgoing,
+        deadline: Option<Duration>,
+    ) -> Result<Option<Posted>> {
         let worker = room.worker;
         let mut state = self.state();
         let place = &mut state.places[worker];
@@ -378,6 +386,8 @@ impl Places {
         };
         let ear = place.ear.clone();
         drop(state);
+        // What the room was for has it now: there is none for anybody else.
+        room.quiet |= matches!(posted, Ok(Some(_)));
         drop(room);
         make_way(ear);
         posted
