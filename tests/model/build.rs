@@ -6,12 +6,13 @@ use std::path::Path;
 use std::{env, fs};
 
 /// The files that are run, in their rooms.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("memory", "arena"),
     ("memory", "free_list"),
     ("memory", "segments"),
     ("link", "host"),
     ("link/host", "calls"),
+    ("link/host", "state"),
     ("link/host", "trace"),
     ("link", "incoming"),
     ("link", "keep"),
@@ -42,13 +43,13 @@ const BUGS: [(&str, &str, &str, &str); 21] = [
     ("a_release_ends_nothing", "leases", "numbers.iter().filter_map(", "numbers.iter().skip(1).filter_map("),
     ("numbers_of_leases_are_used_again", "leases", "self.last += 1;", "self.last = 1;"),
     ("a_forwarded_input_is_not_kept", "leases", "segment.clone(), loan.keep.clone()", "segment.clone(), Arc::new(Keep::default())"),
-    ("a_dead_worker_keeps_its_leases", "host", "std::mem::take(&mut state.leases)", "Leases::default()"),
-    ("a_dead_worker_is_lent_more", "host", "if self.closed { self.leases.number() } else { lend(&mut self.leases) }", "lend(&mut self.leases)"),
+    ("a_dead_worker_keeps_its_leases", "host", "std::mem::take(&mut state.leases)", "super::leases::Leases::default()"),
+    ("a_dead_worker_is_lent_more", "state", "if self.closed { self.leases.number() } else { lend(&mut self.leases) }", "lend(&mut self.leases)"),
     ("a_segment_of_the_dead_stays", "host", "let owned = std::mem::take(&mut state.owned);", "let owned = Owned::default();"),
     ("a_result_may_lie_in_an_open_segment", "host", "segment.close_to_writers()?;", ""),
     ("memory_is_dropped_behind_the_lock", "host", "drop(state);\n        drop(ended);", "drop(ended);\n        drop(state);"),
-    ("a_message_is_lost_when_the_link_is_full", "host", "Ok(false) => return false,", "Ok(false) => _ = self.backlog.pop_front(),"),
-    ("a_segment_is_forgotten_while_it_is_lent", "host", "partition(|&&segment| leases.name(segment))", "partition(|_| leases.name(u32::MAX))"),
+    ("a_message_is_lost_when_the_link_is_full", "state", "Ok(false) => return false,", "Ok(false) => _ = self.backlog.pop_front(),"),
+    ("a_segment_is_forgotten_while_it_is_lent", "state", "partition(|&&segment| leases.name(segment))", "partition(|_| leases.name(u32::MAX))"),
     ("a_result_is_given_back_twice", "result", "link.give_back(self.result);", "link.give_back(self.result); link.give_back(self.result);"),
     ("a_reader_falls_asleep_unseen", "ring", "fence(Ordering::SeqCst);\n        Ok(if soon", "Ok(if soon"),
     ("a_sleeper_does_not_look_once_more", "ring", "self.theirs.load(WRITTEN) == self.read\n", "true\n"),

@@ -1,9 +1,9 @@
 //! The host's end of a link: what the worker has been sent, what it may read, and what of its memory is still read here.
 
 mod calls;
+mod state;
 mod trace;
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,22 +11,21 @@ use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
 use tokio::sync::Notify;
 
+use self::state::State;
 use super::MAX_PACKET;
 use super::incoming::Incoming;
 use super::keep::{Keep, within};
-use super::leases::{Lease, Leases};
+use super::leases::Lease;
 use super::message::{ToHost, ToWorker};
 use super::reception::Reception;
 use super::result::{Lent, Owned, RawResult, ResultLease, ResultMemory};
-use super::ring::{Doze, Put, RingReader, RingWriter};
+use super::ring::{Doze, RingReader, RingWriter};
 use super::socket::{Packet, Socket};
 use super::wire::violation;
-use crate::exchange::{self, Descriptor, Ledger, same_schema};
-use crate::failure::{Code, Error, Result};
+use crate::exchange::{self, Descriptor, Ledger};
+use crate::failure::{Error, Result};
 use crate::memory::{Arena, Extent, OwnWords, Role, Segment, Segments, Words, process_id};
 
-/// Packets that may wait for a worker to read; it is sent few at a time, so more means that it does not.
-const LONGEST_BACKLOG: usize = 4096;
 /// Messages for the link alone that are taken in in one go.
 const MOST_AFFAIRS: usize = 64;
 /// Schemas that a worker may announce.
@@ -46,38 +45,6 @@ pub struct HostLink {
     /// Taken before the state, where both are.
     reception: Mutex<Reception>,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    closed: bool,
-    /// The supervisor was told that it has to look after the link, and has not yet.
-    unsettled: bool,
-    backlog: VecDeque<(Vec<u8>, Option<Arc<Segment>>)>,
-    ring: Option<RingWriter>,
-    /// Both segments of the rings, the host's first, until the worker has mapped them.
-    offered: Option<[Arc<Segment>; 2]>,
-    known: HashSet<u32>,
-    granted: HashMap<u32, Arc<Segment>>,
-    /// Segments that the worker writes and that are sealed against others. Shared with the results that may lie in them.
-    owned: Owned,
-    schemas_sent: Vec<SchemaRef>,
-    schemas_received: HashMap<u32, SchemaRef>,
-    leases: Leases,
-    releases: Vec<u64>,
-    /// Segments that the worker is to forget when nothing lent lies in them any more.
-    leaving: Vec<u32>,
-    forgotten: Vec<u32>,
-    /// It was asked to trim and has said nothing since.
-    trimmed: bool,
-    /// Questions about leases that it was asked, and those that it has answered.
-    asked: u64,
-    traced: u64,
-    /// Why the link is no use any more.
-    failure: Option<Error>,
-    /// A message was lost, so those behind it must not arrive: they may name what it said.
-    cut: bool,
-    hung_up: bool,
 }
 
 impl HostLink {
@@ -445,106 +412,6 @@ impl HostLink {
     /// Releases that named no lease of this worker: stale, doubled or made up.
     pub fn strays(&self) -> u64 {
         self.state().leases.strays()
-    }
-}
-
-impl State {
-    fn schema_known(&self, schema: &SchemaRef) -> Option<u32> {
-        self.schemas_sent.iter().position(|sent| same_schema(sent, schema)).map(|number| number as u32)
-    }
-
-    /// Sends the segment to the worker if it does not have it yet.
-    fn introduce(&mut self, link: &HostLink, segment: &Arc<Segment>) {
-        let id = segment.id();
-        if !self.known.insert(id) {
-            return;
-        }
-        // To this worker every segment that it does not write is an input, whoever wrote it.
-        let message = ToWorker::Segment { id, role: Role::Input, len: segment.len() as u64 }.encode();
-        self.post(link, message, Some(segment.clone()));
-    }
-
-    fn lend(&mut self, lend: impl FnOnce(&mut Leases) -> u64) -> u64 {
-        // To a worker that is gone nothing is lent: nobody would ever give it back.
-        if self.closed { self.leases.number() } else { lend(&mut self.leases) }
-    }
-
-    /// Takes leave of the segments that are to go and that no lease names any more: messages that name them may still lie unread in the worker.
-    fn part_with_leaving(&mut self, link: &HostLink) {
-        let leases = &self.leases;
-        let (stay, go): (Vec<u32>, Vec<u32>) = self.leaving.iter().partition(|&&segment| leases.name(segment));
-        self.leaving = stay;
-        go.iter().for_each(|segment| _ = self.known.remove(segment));
-        if !go.is_empty() {
-            self.forgotten.extend(go);
-            self.unsettle(link);
-        }
-    }
-
-    fn post(&mut self, link: &HostLink, mut bytes: Vec<u8>, segment: Option<Arc<Segment>>) {
-        if self.closed || self.cut {
-            return;
-        }
-        // In a forked child the socket is the parent's: nothing must be said on it.
-        if link.is_forked() {
-            return;
-        }
-        if segment.is_none() {
-            match self.put_in_ring(&bytes) {
-                Put::Seen => return,
-                Put::Unseen => bytes = ToWorker::Look.encode(),
-                Put::Not => {}
-            }
-        }
-        if let Some(ring) = &mut self.ring {
-            ring.packet();
-        }
-        self.backlog.push_back((bytes, segment));
-        if self.backlog.len() > LONGEST_BACKLOG {
-            self.failure.get_or_insert_with(|| violation("a worker does not read its messages"));
-        }
-        if !self.flush(link) || self.failure.is_some() {
-            link.wake.notify_one();
-        }
-    }
-
-    fn put_in_ring(&mut self, bytes: &[u8]) -> Put {
-        self.ring.as_mut().map_or(Ok(Put::Not), |ring| ring.put(bytes, true)).unwrap_or_else(|error| {
-            self.failure.get_or_insert(error);
-            Put::Not
-        })
-    }
-
-    fn flush(&mut self, link: &HostLink) -> bool {
-        while let Some((bytes, segment)) = self.backlog.front() {
-            match link.socket.try_send(bytes, segment.as_ref().map(|segment| segment.descriptor())) {
-                Ok(true) => _ = self.backlog.pop_front(),
-                Ok(false) => return false,
-                Err(error) => {
-                    // A worker that is gone or going is told of by its pidfd; of anything else its supervisor must hear, or calls would be lost.
-                    self.failure = (error.code() != Code::HostGone).then_some(error);
-                    self.cut = true;
-                    self.backlog.clear();
-                }
-            }
-        }
-        true
-    }
-
-    /// Has the supervisor look after the link, unless it was told already: nobody else sends what finds no packet to go with.
-    fn unsettle(&mut self, link: &HostLink) {
-        if !std::mem::replace(&mut self.unsettled, true) {
-            link.wake.notify_one();
-        }
-    }
-
-    fn flush_books(&mut self, link: &HostLink) {
-        for results in std::mem::take(&mut self.releases).chunks(MAX_PACKET / 16) {
-            self.post(link, ToWorker::Release { results: results.to_vec() }.encode(), None);
-        }
-        for segments in std::mem::take(&mut self.forgotten).chunks(MAX_PACKET / 16) {
-            self.post(link, ToWorker::Forget { segments: segments.to_vec() }.encode(), None);
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod launches;
 mod leases;
 mod map;
 mod memory;
+mod place;
 mod places;
 mod quarantine;
 mod registry;

@@ -10,7 +10,7 @@ use super::Inner;
 use super::arguments::Last;
 use super::breaker::Breaker;
 use super::event::FunctionStats;
-use super::places::{Answer, Defined};
+use super::place::{Answer, Defined};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Function, Kind, Language, OnError, Signature};
 

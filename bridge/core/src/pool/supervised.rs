@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::places::{Answer, Defined, Flight, LOADING, News, Work};
+use super::place::{Answer, Defined, Flight, LOADING, News, Work};
 use super::{Inner, closed};
 use crate::failure::{Code, Error, Result};
 use crate::link::{HostLink, Incoming, RawResult, RemoteError, Socket};
