@@ -78,6 +78,29 @@ fn inputs_that_lie_unread_in_a_worker_outlive_the_worker_that_made_them() {
 }
 
 #[test]
+fn a_result_finds_the_room_of_one_that_was_dropped_while_its_function_ran() {
+    checked(|| {
+        let (gate, mark) = (Gate::new(), scratch("mark"));
+        // Arguments have one segment and results another, in which there is no room for a third.
+        let pool = native(WORKER, 1).memory_limit(8 << 20).env("TEST_GATE", gate.path()).env("TEST_MARK", &mark).build().unwrap();
+        let call = |name: &str, first| pool.call_blocking(&function(name), numbers(first, (3 << 19) / 8));
+        let (first, second) = (call("plus_one", 0).unwrap(), call("plus_one", 1).unwrap());
+        std::thread::scope(|scope| {
+            let third = scope.spawn(|| call("begin_and_be_held", 2));
+            while !mark.exists() {
+                std::thread::yield_now();
+            }
+            // The worker is told at once, and has no time to hear it.
+            drop(first);
+            gate.let_through();
+            assert_eq!(values(&third.join().unwrap().unwrap())[0], 3);
+        });
+        assert_eq!(values(&second)[0], 2);
+        std::fs::remove_file(mark).unwrap();
+    });
+}
+
+#[test]
 fn half_read_streams_do_not_keep_a_call_waiting() {
     checked(|| {
         let gate = Gate::new();
@@ -404,15 +427,17 @@ fn a_kept_result_does_not_keep_the_link_to_a_dead_worker() {
 fn nobody_takes_in_what_comes_behind_a_message_over_which_the_pools_thread_panicked() {
     checked(|| {
         let pool = pool(1);
-        describe(&pool, &["plus_one"]);
+        // Its result lies in the first segment, which so is mapped, and is too small for the next result.
+        pool.call_blocking(&function("plus_one"), numbers(0, 5000)).unwrap();
         fail::cfg_callback("host::mapped", || {
-            // Its result lies in the segment that would be mapped here, and its caller listens by then.
+            // The result behind this message is there by then, and its caller listens.
             std::thread::sleep(Duration::from_millis(20));
             panic!("as asked");
         })
         .unwrap();
-        let error = pool.call_blocking(&function("plus_one"), numbers(0, 5000)).unwrap_err();
+        let error = pool.call_blocking(&function("plus_one"), numbers(0, 700_000)).unwrap_err();
         fail::remove("host::mapped");
         assert_eq!(error.code(), Code::Internal, "{error}");
+        assert_eq!(pool.stats().memory_used, 10 << 20, "the arguments' segments of 4 and 6 MiB are there, the worker's are not");
     });
 }

@@ -16,6 +16,11 @@ fn same_order(one: &Field, other: &Field) -> bool {
     one.dict_is_ordered() == other.dict_is_ordered() && children().all(|(one, other)| same_order(one, other))
 }
 
+/// Whether Arrow's own comparison of a type says all: where there are fields within, it takes a dictionary in order for one that is not.
+pub(crate) fn is_plain(data_type: &DataType) -> bool {
+    children(data_type).is_empty()
+}
+
 fn children(data_type: &DataType) -> Vec<&Field> {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => vec![item],

@@ -66,6 +66,7 @@ mod validate;
 pub use buffers::{Mapped, Resolve};
 pub use descriptor::Descriptor;
 pub use export::{Export, export};
+pub(crate) use flags::is_plain;
 pub use flags::{c_field, c_schema, same_schema};
 pub use import::import;
 pub(crate) use ipc::{from_ipc, to_ipc};

@@ -60,9 +60,7 @@ impl RingWriter {
     pub(super) fn put(&mut self, bytes: &[u8], soon: bool) -> Result<Put> {
         let capacity = (self.mine.count() - MESSAGES) as u64;
         let needed = 1 + bytes.len().div_ceil(8) as u64;
-        // Behind a packet that was not taken in, a message in the ring would overtake it.
-        let in_order = self.theirs.load(PACKETS_READ) == self.packets;
-        if needed > capacity / 2 || !in_order || (soon && self.reader() == ASLEEP) {
+        if needed > capacity / 2 || !self.is_in_order() || (soon && self.reader() == ASLEEP) {
             return Ok(Put::Not);
         }
         let read = self.theirs.load(READ);
@@ -106,9 +104,14 @@ impl RingWriter {
         self.theirs.load(READ) != self.written && !self.reach()
     }
 
-    /// Whether the reader has read all and looks for more: what it is told now delays nothing, and wakes nobody.
+    /// Whether the reader has read all and looks for more: what it is told now goes by the ring, delays nothing, and wakes nobody.
     pub(super) fn is_watched(&self) -> bool {
-        self.theirs.load(READ) == self.written && self.reader() == LOOKS
+        self.theirs.load(READ) == self.written && self.is_in_order() && self.reader() == LOOKS
+    }
+
+    /// Whether every packet was taken in: behind one that was not, a message in the ring would overtake it.
+    fn is_in_order(&self) -> bool {
+        self.theirs.load(PACKETS_READ) == self.packets
     }
 
     /// What the reader says of itself. Whoever says what nobody knows is asleep.

@@ -193,21 +193,48 @@ impl WorkerLink {
                 None => Ok(false),
                 Some(packet) => self.take_in(packet).map(|()| true),
             });
+            if !self.received(received)? {
+                return Ok(None);
+            }
             state = self.state();
-            (state.receiving, state.awake) = (false, false);
-            if state.waiting > 0 {
-                self.arrived.notify_all();
-            }
-            match received {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                // A message that was half taken in, such as a segment that could not be mapped, leaves host and worker of two minds for ever.
-                Err(error) => {
-                    state.broken = Some(error.clone());
-                    return Err(error);
-                }
-            }
         }
+    }
+
+    /// Takes in what has come already, and waits for nothing; says whether there was anything. Where another thread receives, that thread does it.
+    fn take_in_waiting(&self) -> Result<bool> {
+        self.not_forked()?;
+        let mut state = self.state();
+        if state.receiving || state.broken.is_some() {
+            return Ok(false);
+        }
+        state.receiving = true;
+        drop(state);
+        let next = || self.inward().reception.next(&self.socket, false);
+        let take_all = || {
+            let mut any = false;
+            loop {
+                let packet = next()?;
+                let Packet::Data(bytes, descriptor) = packet else { return Ok(any) };
+                self.take_in((ToWorker::decode(&bytes)?, descriptor))?;
+                any = true;
+            }
+        };
+        self.received(take_all())
+    }
+
+    /// This thread receives no more; another may, and hears of it.
+    fn received(&self, received: Result<bool>) -> Result<bool> {
+        let mut state = self.state();
+        (state.receiving, state.awake) = (false, false);
+        if state.waiting > 0 {
+            self.arrived.notify_all();
+        }
+        // A message that was half taken in, such as a segment that could not be mapped, leaves host and worker of two minds for ever.
+        received.inspect_err(|error| state.broken = Some(error.clone()))
+    }
+
+    fn inward(&self) -> MutexGuard<'_, Inward> {
+        self.inward.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// A batches function begins to be served, or no more is.
@@ -246,7 +273,7 @@ impl WorkerLink {
 
     /// Looks for a little while where that pays, and then sleeps.
     fn next_packet(&self) -> Result<Packet> {
-        let inward = &mut *self.inward.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let inward = &mut *self.inward();
         let (reception, spin) = (&mut inward.reception, &mut inward.spin);
         if !reception.has_ring() {
             self.rest()?;
@@ -396,7 +423,7 @@ impl WorkerLink {
         let len = usize::try_from(len).map_err(|_| violation("a ring is larger than the address space"))?;
         // Segments that batches lie in have numbers from 1.
         let segment = Arc::new(Segment::attach(0, role, len, file)?);
-        let mut inward = self.inward.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut inward = self.inward();
         let Some(mine) = OwnWords::of(segment.clone()) else {
             inward.ring = Some(Words::of(segment));
             return Ok(());

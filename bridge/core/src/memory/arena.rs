@@ -157,7 +157,9 @@ impl Arena {
             }
             let segment = match self.inner.source.segment(size) {
                 Err(error) if error.code() == Code::MemoryLimit && self.discard_idle() > 0 => self.inner.source.segment(size)?,
-                other => other?,
+                // Something may have come back while there was none.
+                Err(error) => return self.inner.take(size).ok_or(error),
+                Ok(segment) => segment,
             };
             if let Some(segment) = segment {
                 self.adopt(segment);

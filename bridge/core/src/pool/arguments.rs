@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 
-use crate::exchange::same_schema;
+use crate::exchange::{is_plain, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Kind, Signature};
 
@@ -89,10 +89,9 @@ impl Last {
     }
 }
 
-/// Whether arrays of one length have the types of a schema, of which their own types say all.
+/// Whether arrays of one length have the types of a schema, and those say all of it.
 fn are_of(arrays: &[ArrayRef], schema: &Schema, rows: usize) -> bool {
-    let fits =
-        |(array, field): (&ArrayRef, &FieldRef)| array.len() == rows && !array.data_type().is_nested() && array.data_type() == field.data_type();
+    let fits = |(array, field): (&ArrayRef, &FieldRef)| array.len() == rows && is_plain(array.data_type()) && array.data_type() == field.data_type();
     arrays.len() == schema.fields().len() && arrays.iter().zip(schema.fields()).all(fits)
 }
 

@@ -67,6 +67,8 @@ pub(super) struct Room<'a> {
     worker: usize,
     /// Nobody need hear that it is given back.
     quiet: bool,
+    /// The call that it was for has it.
+    used: bool,
 }
 
 impl Room<'_> {
@@ -79,6 +81,9 @@ impl Room<'_> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
+        if self.used {
+            return;
+        }
         let mut state = self.places.state();
         state.places[self.worker].promised -= 1;
         drop(state);
@@ -150,7 +155,7 @@ impl Places {
     pub(super) fn take_room(&self, language: Language) -> Result<Option<Room<'_>>> {
         self.with_room(language, |worker, place, _| {
             place.promised += 1;
-            Ok(Room { places: self, worker, quiet: false })
+            Ok(Room { places: self, worker, quiet: false, used: false })
         })
     }
 
@@ -177,9 +182,11 @@ impl Places {
             None => Ok(None),
         };
         let ear = place.ear.clone();
+        if matches!(posted, Ok(Some(_))) {
+            place.promised -= 1;
+            room.used = true;
+        }
         drop(state);
-        // What the room was for has it now: there is none for anybody else.
-        room.quiet |= matches!(posted, Ok(Some(_)));
         drop(room);
         make_way(ear);
         posted

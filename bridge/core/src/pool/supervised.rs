@@ -232,6 +232,10 @@ impl Inner {
     /// A supervisor is no more: its place is given up.
     pub(super) fn lost(&self, worker: usize, what: &str) {
         let reason = Error::new(Code::Internal, format!("the supervision of worker {worker} failed: {what}"));
+        let link = self.places.state().places[worker].link.take();
+        if let Some(link) = link {
+            self.forget(&link.close());
+        }
         self.ended(worker, End { reason: reason.clone(), was_ready: false, bystander: false });
         let mut state = self.places.state();
         state.places[worker].retired = true;

@@ -10,7 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
 
 use super::watch::{end_without_link, watch};
-use crate::exchange::{Descriptor, same_schema};
+use crate::exchange::{Descriptor, is_plain, same_schema};
 use crate::failure::{Code, Error, Result};
 use crate::function::{Kind, Signature, Source};
 use crate::link::{PROTOCOL, Ready, Received, RemoteError, Suppressed, ToHost, ToWorker, Tracer, WorkerLink};
@@ -211,8 +211,7 @@ impl Server<'_> {
     fn result_schema(&mut self, function: u32, result: &ArrayRef) -> Result<SchemaRef, RemoteError> {
         let signature = self.signature(function, |_| true)?;
         let kind = result.data_type();
-        // Fields within types say more than their comparison looks at.
-        if let Some(known) = self.functions.get(&function).and_then(|loaded| loaded.schema.as_ref()).filter(|_| !kind.is_nested())
+        if let Some(known) = self.functions.get(&function).and_then(|loaded| loaded.schema.as_ref()).filter(|_| is_plain(kind))
             && known.field(0).data_type() == kind
         {
             return Ok(known.clone());

@@ -72,6 +72,10 @@ impl HostMemory {
 impl Source for HostMemory {
     fn segment(&self, len: usize) -> Result<Option<Arc<Segment>>> {
         let link = self.link.upgrade().ok_or_else(|| Error::new(Code::Internal, "the link is gone"))?;
+        // What the host has released since may be here already.
+        if link.take_in_waiting()? {
+            return Ok(None);
+        }
         let answers = |message: &ToWorker| matches!(message, ToWorker::TryAgain | ToWorker::NoSegment { .. });
         // A segment that came unasked left an answer that would be taken for this wish's.
         link.state().inbox.retain(|message| !answers(message));
