@@ -438,6 +438,19 @@ fn nobody_takes_in_what_comes_behind_a_message_over_which_the_pools_thread_panic
         let error = pool.call_blocking(&function("plus_one"), numbers(0, 700_000)).unwrap_err();
         fail::remove("host::mapped");
         assert_eq!(error.code(), Code::Internal, "{error}");
+    });
+}
+
+#[test]
+fn the_segments_of_a_worker_whose_supervision_failed_are_given_up() {
+    checked(|| {
+        let pool = pool(1);
+        pool.call_blocking(&function("plus_one"), numbers(0, 5000)).unwrap();
+        fail::cfg("host::mapped", "panic(as asked)").unwrap();
+        // Who lets an executor wait listens to no worker, so it is the pool's thread that panics.
+        let error = futures::executor::block_on(pool.call(&function("plus_one"), numbers(0, 700_000))).unwrap_err();
+        fail::remove("host::mapped");
+        assert_eq!(error.code(), Code::Internal, "{error}");
         assert_eq!(pool.stats().memory_used, 10 << 20, "the arguments' segments of 4 and 6 MiB are there, the worker's are not");
     });
 }
