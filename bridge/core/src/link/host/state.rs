@@ -19,6 +19,7 @@ use crate::memory::{Role, Segment};
 /// Packets that may wait for a worker to read; it is sent few at a time, so more means that it does not.
 const LONGEST_BACKLOG: usize = 4096;
 
+/// What is kept under one lock.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) closed: bool,
@@ -111,7 +112,7 @@ impl State {
         }
     }
 
-    pub(super) fn put_in_ring(&mut self, bytes: &[u8]) -> Put {
+    fn put_in_ring(&mut self, bytes: &[u8]) -> Put {
         self.ring.as_mut().map_or(Ok(Put::Not), |ring| ring.put(bytes, true)).unwrap_or_else(|error| {
             self.failure.get_or_insert(error);
             Put::Not
