@@ -115,8 +115,8 @@ def test_doctor_says_where_there_is_nobody(tmp_path: Any) -> None:
 
 def test_a_pool_that_was_killed_leaves_no_socket() -> None:
     # A worker that is being started has all that its host has, until it runs its own program.
-    started = "while pool.stats()['workers'][0]['state'] != 'idle': pass"
-    code = f"import transom\nwith transom.Pool(workers=1) as pool:\n    {started}\n    print('here', flush=True)\n    input()\n"
+    started = "signal.alarm(60)\n    while pool.stats()['workers'][0]['state'] != 'idle': pass"
+    code = f"import signal, transom\nwith transom.Pool(workers=1) as pool:\n    {started}\n    print('here', flush=True)\n    input()\n"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
         assert host.stdout.readline() == "here\n"
