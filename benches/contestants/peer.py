@@ -23,7 +23,7 @@ from contestants.base import Contestant
 from contestants.wires import WIRES, Reader, Wire, Writer
 from functions import Case
 
-WINDOW = 2  # Transom's default: batches under way for each worker.
+WINDOW = 3  # Transom's default: batches under way for each worker.
 SOCKET_BUFFER = 4194304
 PIPE_BUFFER = 1 << 20
 

@@ -1,6 +1,6 @@
 """Shared memory by hand: what a careful programmer builds of `multiprocessing` and numpy. Arguments: the folder, `arrow` or `numpy`.
 
-One worker process, two slots that exist from the start and whose pages both sides have touched. The host copies the
+One worker process, three slots that exist from the start and whose pages both sides have touched. The host copies the
 buffers of a batch into a slot; the worker sees them there as an Arrow array, without a copy, and calls the function. Its
 result is copied into the slot's other half, and the host reads it there. With `numpy` plus one is written by hand instead,
 from one half of the slot straight into the other: one copy less, and no longer a function that somebody gave.

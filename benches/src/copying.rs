@@ -16,8 +16,8 @@ const SIZES: [usize; 6] = [64 << 10, 512 << 10, 2304 << 10, 8 << 20, 36 << 20, 6
 /// What is copied is taken in turn from a stretch larger than the caches near a core.
 const SOURCE: usize = 256 << 20;
 
-/// Warm destinations are used in turn, like the slots of an arena with two batches under way.
-const SLOTS: usize = 3;
+/// Warm destinations are used in turn, like the slots of an arena with three batches under way.
+const SLOTS: usize = 4;
 
 /// Gigabytes (10^9) a second for pieces of one size.
 #[derive(Serialize)]

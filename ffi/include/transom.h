@@ -641,7 +641,7 @@ int32_t transom_options_set_memory_limit(transom_options_t *options, uint64_t by
 int32_t transom_options_set_mode(transom_options_t *options, int32_t mode, transom_error_t **error);
 
 /**
- * How many batches a worker may have at a time: one that it works on, the others ready; 2 by default.
+ * How many batches a worker may have at a time: one that it works on, the others ready; 3 by default.
  *
  * The caller promises:
  * `error` is NULL or may be written.

@@ -246,7 +246,7 @@ pub unsafe extern "C" fn transom_options_set_mode(options: *mut transom_options_
     unsafe { entry(error, run) }
 }
 
-/// How many batches a worker may have at a time: one that it works on, the others ready; 2 by default.
+/// How many batches a worker may have at a time: one that it works on, the others ready; 3 by default.
 ///
 /// # Safety
 /// `error` is NULL or may be written.

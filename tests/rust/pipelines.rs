@@ -1,10 +1,13 @@
 //! Several functions, streams and callers on one pool: what one of them does, or leaves undone, costs the others nothing.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use futures::{FutureExt, StreamExt};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use support::{Gate, Listener, checked, function, native, numbers, scratch, values, wait_until_idle};
@@ -19,6 +22,11 @@ fn pool(workers: usize) -> Pool {
 
 fn renamed(batch: &RecordBatch) -> RecordBatch {
     RecordBatch::try_from_iter([("x", batch.column(0).clone())]).unwrap()
+}
+
+/// Where its values lie in this process.
+fn values_at(batch: &RecordBatch) -> usize {
+    batch.column(0).as_primitive::<Int64Type>().values().as_ptr().addr()
 }
 
 fn describe(pool: &Pool, names: &[&str]) {
@@ -97,6 +105,31 @@ fn a_result_finds_the_room_of_one_that_was_dropped_while_its_function_ran() {
         });
         assert_eq!(values(&second)[0], 2);
         std::fs::remove_file(mark).unwrap();
+    });
+}
+
+#[test]
+fn a_result_lies_where_one_lay_whose_release_came_behind_the_call() {
+    checked(|| {
+        let gate = Gate::new();
+        let pool = native(WORKER, 1).window(4).env("TEST_GATE", gate.path()).build().unwrap();
+        describe(&pool, &["plus_one", "held"]);
+        let [plus_one, held] = ["plus_one", "held"].map(function);
+        let first = pool.call_blocking(&plus_one, numbers(0, 1000)).unwrap();
+        let place = values_at(&first);
+        // What is sent lies in the link while the function stands at the gate: a call, a release, and the call that took the release along.
+        let mut held = pin!(pool.call(&held, numbers(1, 1)));
+        assert!(held.as_mut().now_or_never().is_none());
+        let mut second = pin!(pool.call(&plus_one, numbers(2, 1000)));
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        let mut third = pin!(pool.call(&plus_one, numbers(3, 1000)));
+        assert!(third.as_mut().now_or_never().is_none());
+        gate.let_through();
+        assert_eq!(values(&wait(held).unwrap()), [1]);
+        let second = wait(second).unwrap();
+        assert_eq!((values(&second)[0], values_at(&second)), (3, place));
+        assert_eq!(values(&wait(third).unwrap())[0], 4);
     });
 }
 

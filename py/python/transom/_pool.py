@@ -33,7 +33,7 @@ class Pool:
     mode: how results are checked: "guarded" (the default: nothing that shapes the data is believed), "strict" (everything
         is copied first, for workers that are not trusted) or "trusted" (bounds only).
     deadline: the longest that one batch may take, in seconds or as a timedelta; a function's own deadline comes first.
-    window: how many batches may be on their way to each worker.
+    window: how many batches each worker may have at a time: one that it works on, the others ready.
     worker_memory: the most memory that each worker may have of its own, in bytes or as a text such as "512MiB"; no limit by default.
     worker_descriptors: the most files and other descriptors that each worker may have open.
     worker_processes: the most processes and threads that functions may start in each worker.
@@ -60,7 +60,7 @@ class Pool:
         memory_limit: int | None = None,
         mode: str = "guarded",
         deadline: float | timedelta | None = None,
-        window: int = 2,
+        window: int = 3,
         worker_memory: int | str | None = None,
         worker_descriptors: int | None = None,
         worker_processes: int | None = None,

@@ -191,7 +191,11 @@ impl WorkerLink {
             drop(state);
             let received = self.receive_any().and_then(|packet| match packet {
                 None => Ok(false),
-                Some(packet) => self.take_in(packet).map(|()| true),
+                Some(packet) => {
+                    self.take_in(packet)?;
+                    // A release behind this message makes room for what it asks for, in memory that the caches still have.
+                    self.take_in_all().map(|_| true)
+                }
             });
             if !self.received(received)? {
                 return Ok(None);
@@ -209,17 +213,18 @@ impl WorkerLink {
         }
         state.receiving = true;
         drop(state);
+        self.received(self.take_in_all())
+    }
+
+    /// Takes in what is there, for the one thread that receives; says whether there was anything.
+    fn take_in_all(&self) -> Result<bool> {
         let next = || self.inward().reception.next(&self.socket, false);
-        let take_all = || {
-            let mut any = false;
-            loop {
-                let packet = next()?;
-                let Packet::Data(bytes, descriptor) = packet else { return Ok(any) };
-                self.take_in((ToWorker::decode(&bytes)?, descriptor))?;
-                any = true;
-            }
-        };
-        self.received(take_all())
+        let mut any = false;
+        while let Packet::Data(bytes, descriptor) = next()? {
+            self.take_in((ToWorker::decode(&bytes)?, descriptor))?;
+            any = true;
+        }
+        Ok(any)
     }
 
     /// This thread receives no more; another may, and hears of it.

@@ -74,7 +74,7 @@ impl Default for PoolBuilder {
                 directory: None,
                 memory_limit: None,
                 mode: Mode::Guarded,
-                window: 2,
+                window: 3,
                 deadline: None,
                 limits: Limits::default(),
                 result_limit: None,
@@ -156,7 +156,7 @@ impl PoolBuilder {
         self
     }
 
-    /// How many batches a worker may have at a time: one that it works on, the others ready; 2 by default.
+    /// How many batches a worker may have at a time: one that it works on, the others ready; 3 by default.
     pub fn window(mut self, batches: usize) -> Self {
         self.options.window = batches;
         self

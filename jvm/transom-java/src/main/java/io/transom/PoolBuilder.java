@@ -153,7 +153,7 @@ public final class PoolBuilder {
   }
 
   /**
-   * How many batches a worker may have at a time; 2 by default.
+   * How many batches a worker may have at a time; 3 by default.
    *
    * @param batches one that it works on, the others ready
    * @return this

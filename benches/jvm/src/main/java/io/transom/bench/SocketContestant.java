@@ -28,7 +28,7 @@ import org.apache.arrow.vector.types.pojo.Schema;
  * sent and received in turn by one thread, and larger ones have a second thread to send them.
  */
 final class SocketContestant implements Contestant {
-  private static final int WINDOW = 2;
+  private static final int WINDOW = 3;
   private static final int BUFFER = 4 << 20;
   private static final int NAME = 16;
 
