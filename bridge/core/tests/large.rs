@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, LargeListArray, LargeStringArray, NullArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, LargeListArray, LargeStringArray, NullArray, RecordBatch, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field};
 use support::memory::{Host, Peer};
@@ -51,6 +51,20 @@ fn one_row_more_than_31_bits_count_is_refused_and_as_many_as_they_count_cross() 
     if has_memory(1 << 30) {
         let received = cross(bits(MOST)).unwrap();
         assert_eq!((received.len(), received.null_count()), (MOST, 0));
+    }
+}
+
+#[test]
+fn what_is_copied_past_the_caches_arrives_whole() {
+    let rows = 700_000_i64;
+    let numbers = Int64Array::from_iter((0..rows).map(|row| (row % 7 > 0).then_some(row.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+    let text = StringArray::from_iter_values((0..rows).map(|row| row.to_string()));
+    for (start, len) in [(0, rows as usize), (1, rows as usize - 1), (3, 600_001)] {
+        for column in [Arc::new(numbers.clone()) as ArrayRef, Arc::new(text.clone())] {
+            let part = column.slice(start, len);
+            assert!(part.get_buffer_memory_size() > 4 << 20);
+            assert_eq!(&cross(part.clone()).unwrap(), &part, "{len} from {start} on");
+        }
     }
 }
 

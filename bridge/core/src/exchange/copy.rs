@@ -2,6 +2,8 @@
 
 use arrow_buffer::{ArrowNativeType, Buffer};
 
+use crate::memory::copy_past_caches;
+
 /// The content of one buffer that has to be written.
 #[derive(Debug)]
 pub(super) enum Source<'a> {
@@ -106,9 +108,11 @@ impl Source<'_> {
         }
     }
 
-    /// Writes the content over `to`, which has exactly [`Source::len`] bytes and begins at a multiple of 64.
-    pub(super) fn write(&self, to: &mut [u8]) {
+    /// Writes the content over `to`, which has exactly [`Source::len`] bytes and begins at a multiple of 64; `large` where that is part of more than
+    /// caches hold until it is read.
+    pub(super) fn write(&self, to: &mut [u8], large: bool) {
         match self {
+            Source::Bytes(bytes) if large => copy_past_caches(bytes, to),
             Source::Bytes(bytes) => to.copy_from_slice(bytes),
             Source::Bits { bytes, bit, len } => copy_bits(bytes, *bit, *len, to),
             Source::Offsets32 { offsets, base } => map(offsets, to, |offset: i32| offset.wrapping_sub(*base)),

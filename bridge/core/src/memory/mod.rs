@@ -18,6 +18,7 @@ mod process;
 mod segment;
 mod segments;
 mod shared;
+mod streaming;
 mod words;
 
 pub use arena::{Arena, Block, Source, Space};
@@ -31,6 +32,7 @@ pub use segment::{Role, Segment};
 pub use segments::Segments;
 pub use shared::SharedAlloc;
 pub(crate) use shared::{Keeper, heap_locate, heap_segment};
+pub(crate) use streaming::copy_past_caches;
 pub(crate) use words::{OwnWords, Words};
 
 /// A portable pointer: bytes in a segment, by number instead of by address.
