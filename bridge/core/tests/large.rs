@@ -57,7 +57,7 @@ fn one_row_more_than_31_bits_count_is_refused_and_as_many_as_they_count_cross() 
 #[test]
 fn what_is_copied_past_the_caches_arrives_whole() {
     let rows = 700_000_i64;
-    let numbers = Int64Array::from_iter((0..rows).map(|row| (row % 7 > 0).then_some(row.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+    let numbers = Int64Array::from_iter((0..rows).map(|row| (row % 7 > 0).then_some(row.wrapping_mul(0x1e37_79b9_7f4a_7c15))));
     let text = StringArray::from_iter_values((0..rows).map(|row| row.to_string()));
     for (start, len) in [(0, rows as usize), (1, rows as usize - 1), (3, 600_001)] {
         for column in [Arc::new(numbers.clone()) as ArrayRef, Arc::new(text.clone())] {
