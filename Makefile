@@ -50,9 +50,9 @@ wheel: ffi jvm ## Builds the Python package for others, into target/wheels
 # The library is installed under its own name: in the workspace it cannot bear it, since the core's has it. Its number is that of the ABI.
 define INSTALL_FFI
 	install -d $(1)/bin $(1)/include $(1)/lib/pkgconfig
-	install -m 755 target/release/libtransom_ffi.so $(1)/lib/libtransom.so.1
+	install -m 755 target/release/libtransom_c.so $(1)/lib/libtransom.so.1
 	ln -sf libtransom.so.1 $(1)/lib/libtransom.so
-	install -m 644 target/release/libtransom_ffi.a $(1)/lib/libtransom.a
+	install -m 644 target/release/libtransom_c.a $(1)/lib/libtransom.a
 	install -m 755 target/release/libtransom_malloc.so $(1)/lib/libtransom_malloc.so
 	install -m 755 target/release/transom-native-worker $(1)/bin/transom-native-worker
 	install -m 644 ffi/include/transom.h ffi/include/transom.hpp $(1)/include
@@ -61,12 +61,12 @@ endef
 
 # With the program and the package in one call, as above; what the examples and tests use is laid out as it is installed.
 ffi: setup ## Builds the C library, its header and transom-native-worker, into target/ffi
-	$(BUILD) --package transom-ffi --package transom-jni
+	$(BUILD) --package libtransom --package transom-ffi --package transom-jni
 	$(call INSTALL_FFI,$(CURDIR)/target/ffi,$(CURDIR)/target/ffi)
 	install -D -m 755 target/release/transom-native-worker $(BROUGHT)/transom-native-worker
 
 install: ## Installs the C library, its header and transom-native-worker: PREFIX=/usr/local DESTDIR=
-	$(CARGO) build --release --locked --package transom-ffi --package transom-malloc
+	$(CARGO) build --release --locked --package libtransom --package transom-ffi --package transom-malloc
 	$(call INSTALL_FFI,$(DESTDIR)$(PREFIX),$(PREFIX))
 
 header: ## Writes ffi/include/transom.h anew
@@ -76,7 +76,7 @@ tools-jvm: tools
 	@command -v mvn >/dev/null || { echo "Maven is missing: install it (Debian: apt-get install maven)"; exit 1; }
 
 jvm: setup tools-jvm ## Builds the JVM's jars, with the native library in them, into jvm/*/target
-	$(BUILD) --package transom-ffi --package transom-jni
+	$(BUILD) --package libtransom --package transom-ffi --package transom-jni
 	$(MAVEN) --quiet package -DskipTests -P examples,bench
 	install -D -m 644 jvm/transom-worker/target/transom-worker-$(VERSION).jar $(BROUGHT)/transom-worker.jar
 
