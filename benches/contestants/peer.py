@@ -1,7 +1,8 @@
 """The host's half of the three peers: a worker process, and batches sent to it over descriptors.
 
 As many batches are under way as in Transom's window. One thread that sends and receives in turn is the fastest host, as
-long as it cannot come to wait for a worker that waits for it. Larger batches need a second thread to send them.
+long as it cannot come to wait for a worker that waits for it, for which it may have fewer under way. Larger batches
+need a second thread to send them.
 """
 
 from __future__ import annotations
@@ -87,15 +88,14 @@ class Peer(Contestant):
         first = next(batches)
         batches = chain((first,), batches)
         wire = self._open(case)
-        # While the host is stuck in sending one batch, the worker has at most the others of the window to answer.
+        # While the host is stuck in sending one batch, the worker has at most the others under way to answer.
         # If those answers fit, the worker goes on, and so does the host. No function here gives more than it takes.
-        if first.nbytes * (WINDOW - 1) * 1.25 <= self._ends.capacity:
-            return self._in_turn(wire, batches)
-        return self._two_threads(wire, batches)
+        others = min(WINDOW - 1, int(self._ends.capacity / (first.nbytes * 1.25)))
+        return self._in_turn(wire, batches, others + 1) if others else self._two_threads(wire, batches)
 
-    def _in_turn(self, wire: Wire, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _in_turn(self, wire: Wire, batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
         under_way = 0
-        for batch in islice(batches, WINDOW):
+        for batch in islice(batches, most):
             wire.send(batch)
             under_way += 1
         for batch in batches:

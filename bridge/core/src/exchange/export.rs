@@ -18,6 +18,8 @@ pub(super) const ALIGNMENT: usize = 64;
 /// So many bytes are copied past the caches. Below, another core takes a batch from a cache sooner than from memory; above, most of it is in none any
 /// more (measured at 1 to 8 MiB, with three batches under way: even at 2 MiB, a tenth faster at 4, a fifth at 8).
 const LARGE: usize = 4 << 20;
+/// Smaller buffers are too little to wait for at the end of such a copy.
+const LEAST: usize = 4 << 10;
 
 /// A batch that the other side can read, for as long as the batch and the blocks are kept.
 #[derive(Debug)]
@@ -115,7 +117,7 @@ fn write(copies: &[Copy<'_>], block: &mut [u8]) {
     for copy in copies {
         let len = copy.source.len();
         block[end..copy.offset].fill(0);
-        copy.source.write(&mut block[copy.offset..copy.offset + len], large);
+        copy.source.write(&mut block[copy.offset..copy.offset + len], large && len >= LEAST);
         end = copy.offset + len;
     }
     block[end..].fill(0);

@@ -174,8 +174,17 @@ impl WorkerLink {
     fn wait(&self, wanted: impl Fn(&ToWorker) -> bool) -> Result<Option<ToWorker>> {
         self.not_forked()?;
         let mut state = self.state();
+        let mut looked = false;
         loop {
             if let Some(index) = state.inbox.iter().position(&wanted) {
+                if !std::mem::replace(&mut looked, true) {
+                    drop(state);
+                    // A release behind this message makes room for what it asks for, in memory that the caches still have. What is wrong behind it is
+                    // said when its turn comes.
+                    _ = self.take_in_waiting();
+                    state = self.state();
+                    continue;
+                }
                 return Ok(state.inbox.remove(index));
             }
             if let Some(error) = &state.broken {
@@ -191,11 +200,7 @@ impl WorkerLink {
             drop(state);
             let received = self.receive_any().and_then(|packet| match packet {
                 None => Ok(false),
-                Some(packet) => {
-                    self.take_in(packet)?;
-                    // A release behind this message makes room for what it asks for, in memory that the caches still have.
-                    self.take_in_all().map(|_| true)
-                }
+                Some(packet) => self.take_in(packet).map(|()| true),
             });
             if !self.received(received)? {
                 return Ok(None);
@@ -213,18 +218,16 @@ impl WorkerLink {
         }
         state.receiving = true;
         drop(state);
-        self.received(self.take_in_all())
-    }
-
-    /// Takes in what is there, for the one thread that receives; says whether there was anything.
-    fn take_in_all(&self) -> Result<bool> {
         let next = || self.inward().reception.next(&self.socket, false);
-        let mut any = false;
-        while let Packet::Data(bytes, descriptor) = next()? {
-            self.take_in((ToWorker::decode(&bytes)?, descriptor))?;
-            any = true;
-        }
-        Ok(any)
+        let take_all = || {
+            let mut any = false;
+            while let Packet::Data(bytes, descriptor) = next()? {
+                self.take_in((ToWorker::decode(&bytes)?, descriptor))?;
+                any = true;
+            }
+            Ok(any)
+        };
+        self.received(take_all())
     }
 
     /// This thread receives no more; another may, and hears of it.

@@ -66,8 +66,8 @@ final class SocketContestant implements Contestant {
     VectorSchemaRoot first = batches.next();
     wire.send(first);
     long bytes = first.getFieldVectors().stream().mapToLong(vector -> vector.getBufferSize()).sum();
-    boolean inTurn = bytes * (WINDOW - 1) * 5 / 4 <= capacity;
-    return inTurn ? new InTurn(wire, batches) : new TwoThreads(wire, batches);
+    int others = (int) Math.min(WINDOW - 1, capacity * 4L / 5 / bytes);
+    return others > 0 ? new InTurn(wire, batches, others + 1) : new TwoThreads(wire, batches);
   }
 
   @Override
@@ -191,16 +191,18 @@ final class SocketContestant implements Contestant {
   private static final class InTurn implements Results {
     private final Wire wire;
     private final Iterator<VectorSchemaRoot> batches;
+    private final int most;
     private int underWay = 1;
 
-    InTurn(Wire wire, Iterator<VectorSchemaRoot> batches) {
+    InTurn(Wire wire, Iterator<VectorSchemaRoot> batches, int most) {
       this.wire = wire;
       this.batches = batches;
+      this.most = most;
     }
 
     @Override
     public boolean hasNext() {
-      while (underWay < WINDOW && batches.hasNext()) {
+      while (underWay < most && batches.hasNext()) {
         wire.send(batches.next());
         underWay++;
       }
