@@ -46,6 +46,8 @@ pub fn write_stacks() -> Option<RawFd> {
 }
 
 /// Gives this thread a stack for its handlers that is large enough. To be called last: `faulthandler` gives the thread a small one of its own.
+// What looks for leaks knows this stack, which lives as long as the process, by the name of the function.
+#[inline(never)]
 pub fn use_large_signal_stack() {
     let stack = Box::leak(vec![0_u8; STACK].into_boxed_slice());
     let alternative = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: STACK };
